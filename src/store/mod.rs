@@ -1,1 +1,125 @@
-//! store
+//! All SQL. Postgres is the queue, the lock and the bell.
+//!
+//! Every state that callers see is a row before it is an answer, and every method here is one short
+//! transaction: nothing outside Postgres is awaited while one is open. Locks are taken in one
+//! order, the apply and then its rounds; a claim locks rounds only.
+//!
+//! The walks: [`Store::submit`] and [`Store::accept`] write what callers ask for, [`Store::claim`]
+//! and [`Store::record`] take a round one step further, [`Store::events_after`] tells what changed.
+
+mod accept;
+mod bell;
+mod chunk;
+mod claim;
+mod error;
+mod events;
+mod follow;
+mod members;
+mod permits;
+mod read;
+mod record;
+mod submit;
+
+use std::time::Duration;
+
+use sqlx::{
+    PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub use bell::{Bell, Listener};
+pub use claim::{Claim, Intent, Look};
+pub use error::Error;
+pub use members::Members;
+pub use permits::Permits;
+pub use read::{DeviceRow, DevicesPage};
+pub use record::{CallMade, Record};
+
+/// The schema.
+pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// How to reach the database.
+#[derive(Clone, clap::Args)]
+pub struct Options {
+    /// PostgreSQL 15 or newer, as postgres://USER:PASSWORD@HOST/DATABASE. DATABASE_URL is read too
+    #[arg(long, env = "REGISTRAR_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Connections to the database, besides the one that listens
+    #[arg(long, env = "REGISTRAR_DATABASE_CONNECTIONS", default_value_t = 16)]
+    pub database_connections: u32,
+
+    /// The name of the upstream account whose quotas are used. Replicas with one name share quotas
+    #[arg(long, env = "REGISTRAR_ACCOUNT", default_value = "default")]
+    pub account: String,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("Options")
+            .field("database_url", &self.database_url.as_ref().map(|_| "***"))
+            .field("database_connections", &self.database_connections)
+            .field("account", &self.account)
+            .finish()
+    }
+}
+
+/// The database, and the bell that says that it holds something new.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+    account: String,
+    bell: Bell,
+}
+
+impl Store {
+    /// A store that connects when it is first used.
+    pub fn new(connect: PgConnectOptions, connections: u32, account: &str) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(connect);
+        Self { pool, account: account.to_owned(), bell: Bell::default() }
+    }
+
+    /// Brings the schema up to date.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        MIGRATOR.run(&self.pool).await.map_err(Error::Migrate)
+    }
+
+    /// Refuses a database whose schema is older than this program needs.
+    pub async fn check_schema(&self) -> Result<(), Error> {
+        let newest = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let table = sqlx::query_scalar::<_, bool>("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
+        let applied = if table.fetch_one(&self.pool).await? {
+            let newest = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+            sqlx::query_scalar::<_, Option<i64>>(newest).fetch_one(&self.pool).await?.unwrap_or(0)
+        } else {
+            0
+        };
+        if applied < newest { Err(Error::NotMigrated { applied, newest }) } else { Ok(()) }
+    }
+
+    /// Succeeds if the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// The bell of this store.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A duration as Postgres takes it.
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

@@ -1,0 +1,207 @@
+-- What registrar remembers. The rules are in src/domain; the checks here refuse rows that no state
+-- allows. Written for PostgreSQL 15 and newer.
+--
+-- Locks are taken in one order everywhere: the apply, then its rounds by number. A claim locks
+-- rounds only.
+
+-- One row per submission: its status and its devices by outcome.
+CREATE TABLE applies (
+    apply_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account         text        NOT NULL,  -- the upstream account whose quotas it uses
+    product_key     text        NOT NULL,
+    iot_instance_id text        NOT NULL,  -- empty: the public instance
+    after_check     text        NOT NULL,
+    status          text        NOT NULL,
+    sealed          boolean     NOT NULL,  -- its last device is stored
+    revision        bigint      NOT NULL,  -- of its latest event
+    total           integer     NOT NULL,
+    valid           integer     NOT NULL DEFAULT 0,
+    invalid         integer     NOT NULL DEFAULT 0,
+    created         integer     NOT NULL DEFAULT 0,
+    failed          integer     NOT NULL DEFAULT 0,
+    unknown         integer     NOT NULL DEFAULT 0,
+    cancelled       integer     NOT NULL DEFAULT 0,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT known_status CHECK (status IN ('CHECK', 'CHECK_SUCCESS', 'CHECK_FAILED', 'CREATE',
+                                              'CREATE_SUCCESS', 'CREATE_FAILED', 'CANCELLED')),
+    CONSTRAINT known_after_check CHECK (after_check IN ('STOP', 'REGISTER_IF_ALL_VALID',
+                                                        'REGISTER_VALID')),
+    CONSTRAINT counted_once CHECK (
+        least(valid, invalid, created, failed, unknown, cancelled) >= 0
+        AND valid + invalid + created + failed + unknown + cancelled <= total),
+    CONSTRAINT counted_out_when_created CHECK (
+        status NOT IN ('CREATE_SUCCESS', 'CREATE_FAILED')
+        OR invalid + created + failed + unknown + cancelled = total),
+    CONSTRAINT all_created_on_success CHECK (
+        status <> 'CREATE_SUCCESS' OR failed + unknown + cancelled = 0),
+    CONSTRAINT sealed_before_registered CHECK (sealed OR created + failed + unknown = 0)
+) WITH (fillfactor = 50);
+
+-- 10,000 devices a row, as columns, in the order they came: chunk_no * 10000 is the first ordinal.
+-- Names and nicknames are written once. Outcomes hold a letter a device: P(ending) V(alid)
+-- I(nvalid) C(reated) F(ailed) U(nknown) X (cancelled). Reasons are kept of those that have one.
+CREATE TABLE chunks (
+    apply_id           bigint  NOT NULL REFERENCES applies ON DELETE CASCADE,
+    chunk_no           integer NOT NULL,
+    names              text[]  NOT NULL,
+    nicknames          text[],            -- null: no device of the apply has one
+    outcomes           "char"[] NOT NULL,
+    reason_ordinals    integer[] NOT NULL DEFAULT '{}',
+    reason_codes       text[]  NOT NULL DEFAULT '{}',
+    reason_texts       text[]  NOT NULL DEFAULT '{}',
+    reason_request_ids text[]  NOT NULL DEFAULT '{}',  -- null element: a local rule
+    reason_firsts      integer[] NOT NULL DEFAULT '{}',  -- null element: no duplicate
+    PRIMARY KEY (apply_id, chunk_no),
+    CONSTRAINT one_outcome_a_device CHECK (
+        cardinality(outcomes) = cardinality(names)
+        AND cardinality(names) BETWEEN 1 AND 10000),
+    CONSTRAINT one_nickname_a_device CHECK (
+        nicknames IS NULL OR cardinality(nicknames) = cardinality(names)),
+    CONSTRAINT reasons_are_whole CHECK (
+        cardinality(reason_ordinals) = cardinality(reason_codes)
+        AND cardinality(reason_ordinals) = cardinality(reason_texts)
+        AND cardinality(reason_ordinals) = cardinality(reason_request_ids)
+        AND cardinality(reason_ordinals) = cardinality(reason_firsts))
+) WITH (fillfactor = 50);
+
+-- lz4 costs a third of the time of the default, where the server was built with it.
+DO $$
+BEGIN
+    ALTER TABLE chunks
+        ALTER names SET COMPRESSION lz4,
+        ALTER nicknames SET COMPRESSION lz4,
+        ALTER outcomes SET COMPRESSION lz4,
+        ALTER reason_ordinals SET COMPRESSION lz4,
+        ALTER reason_codes SET COMPRESSION lz4,
+        ALTER reason_texts SET COMPRESSION lz4,
+        ALTER reason_request_ids SET COMPRESSION lz4,
+        ALTER reason_firsts SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END
+$$;
+
+-- A row per device, for people and for reports. The service reads chunks.
+CREATE VIEW devices AS
+SELECT c.apply_id, d.*
+FROM chunks c
+CROSS JOIN LATERAL (
+    SELECT c.chunk_no * 10000 + d.place::integer - 1 AS ordinal,
+           d.device_name,
+           coalesce(d.nickname, '') AS nickname,
+           CASE d.outcome WHEN 'P' THEN 'PENDING' WHEN 'V' THEN 'VALID' WHEN 'I' THEN 'INVALID'
+                          WHEN 'C' THEN 'CREATED' WHEN 'F' THEN 'FAILED' WHEN 'U' THEN 'UNKNOWN'
+                          WHEN 'X' THEN 'CANCELLED' END AS outcome,
+           r.code AS reason_code,
+           r.text AS reason_text,
+           r.request_id AS reason_request_id,
+           r.first AS first_ordinal
+    FROM unnest(c.names, c.nicknames, c.outcomes)
+         WITH ORDINALITY AS d (device_name, nickname, outcome, place)
+    LEFT JOIN unnest(c.reason_ordinals, c.reason_codes, c.reason_texts, c.reason_request_ids,
+                     c.reason_firsts) AS r (ordinal, code, text, request_id, first)
+           ON r.ordinal = c.chunk_no * 10000 + d.place::integer - 1
+) d;
+
+-- A set of devices on its way through one upstream apply: the unit of work and of the lease.
+CREATE TABLE rounds (
+    apply_id          bigint      NOT NULL REFERENCES applies ON DELETE CASCADE,
+    round_no          integer     NOT NULL,
+    account           text        NOT NULL,
+    phase             text        NOT NULL,
+    lane              text        GENERATED ALWAYS AS (
+        CASE phase
+            WHEN 'CHECK'       THEN 'BatchCheckDeviceNames'
+            WHEN 'CHECKING'    THEN 'QueryBatchRegisterDeviceStatus'
+            WHEN 'REGISTER'    THEN 'BatchRegisterDeviceWithApplyId'
+            WHEN 'REGISTERING' THEN 'QueryBatchRegisterDeviceStatus'
+            WHEN 'CREATING'    THEN 'QueryBatchRegisterDeviceStatus'
+            WHEN 'COUNTING'    THEN 'QueryPageByApplyId'
+            WHEN 'LISTING'     THEN 'QueryPageByApplyId'
+        END) STORED,
+    accepted          boolean     NOT NULL,  -- for registration
+    chunk_no          integer,               -- its devices: all of this chunk, or
+    ordinals          integer[],             -- these
+    devices           integer     NOT NULL,  -- how many it began with
+    upstream_apply_id bigint,
+    nameless          smallint    NOT NULL DEFAULT 0,  -- failures in a row that named no device
+    attempts          integer     NOT NULL DEFAULT 0,  -- claims in a row that came to nothing
+    page              integer     NOT NULL DEFAULT 0,  -- result pages read
+    asked_at          timestamptz,           -- when the call was made whose result is awaited
+    checked_at        timestamptz,           -- when the upstream apply passed its check
+    intent_at         timestamptz,           -- the signed date of a request to register that may be under way
+    turn_at           timestamptz NOT NULL,  -- orders what is due; never delays
+    expected_at       timestamptz,           -- when the awaited result was first expected
+    due_at            timestamptz,           -- when a step may take it; while leased, when the lease ends
+    lease             uuid,                  -- the step in flight
+    PRIMARY KEY (apply_id, round_no),
+    CONSTRAINT known_phase CHECK (phase IN ('CHECK', 'CHECKING', 'HELD', 'REGISTER', 'REGISTERING',
+                                            'CREATING', 'COUNTING', 'LISTING', 'ENDED')),
+    CONSTRAINT one_set_of_devices CHECK ((chunk_no IS NULL) <> (ordinals IS NULL)),
+    CONSTRAINT due_unless_it_rests CHECK ((due_at IS NULL) = (phase IN ('HELD', 'ENDED'))),
+    CONSTRAINT leased_when_due CHECK (lease IS NULL OR due_at IS NOT NULL),
+    CONSTRAINT asked_about_by_its_number CHECK (
+        phase IN ('CHECK', 'HELD', 'ENDED') OR upstream_apply_id IS NOT NULL),
+    CONSTRAINT registered_when_accepted CHECK (
+        accepted OR phase IN ('CHECK', 'CHECKING', 'HELD', 'ENDED')),
+    CONSTRAINT held_until_accepted CHECK (phase <> 'HELD' OR NOT accepted),
+    CONSTRAINT intent_before_call CHECK (phase <> 'REGISTERING' OR intent_at IS NOT NULL),
+    CONSTRAINT intent_while_registering CHECK (
+        intent_at IS NULL OR phase IN ('REGISTER', 'REGISTERING'))
+) WITH (fillfactor = 70);
+
+-- Whose turn it is in each lane.
+CREATE INDEX rounds_by_turn ON rounds (account, lane, turn_at) WHERE due_at IS NOT NULL;
+
+-- Result pages read so far by a round that lists what was created; folded into its chunks once.
+CREATE TABLE listed (
+    apply_id bigint  NOT NULL,
+    round_no integer NOT NULL,
+    page     integer NOT NULL,
+    names    text[]  NOT NULL,
+    PRIMARY KEY (apply_id, round_no, page),
+    FOREIGN KEY (apply_id, round_no) REFERENCES rounds ON DELETE CASCADE
+);
+
+-- Every visible change of an apply, as the whole of what is visible.
+CREATE TABLE events (
+    apply_id  bigint      NOT NULL REFERENCES applies ON DELETE CASCADE,
+    revision  bigint      NOT NULL,
+    status    text        NOT NULL,
+    total     integer     NOT NULL,
+    valid     integer     NOT NULL,
+    invalid   integer     NOT NULL,
+    created   integer     NOT NULL,
+    failed    integer     NOT NULL,
+    unknown   integer     NOT NULL,
+    cancelled integer     NOT NULL,
+    at        timestamptz NOT NULL,
+    PRIMARY KEY (apply_id, revision)
+);
+
+-- Every upstream call, for whoever asks why.
+CREATE TABLE calls (
+    apply_id          bigint      NOT NULL REFERENCES applies ON DELETE CASCADE,
+    call_no           bigint      GENERATED ALWAYS AS IDENTITY,
+    round_no          integer     NOT NULL,
+    action            text        NOT NULL,
+    upstream_apply_id bigint,
+    called_at         timestamptz NOT NULL,
+    took_ms           integer     NOT NULL,
+    result            text        NOT NULL,  -- a status, OK, or the code or kind of the failure
+    message           text,                  -- of a failure, scrubbed and at most 256 bytes
+    request_id        text,
+    PRIMARY KEY (apply_id, call_no)
+);
+
+-- The quota of each action: when its next call may arrive. Shared by all replicas.
+CREATE TABLE lanes (
+    account      text             NOT NULL,
+    action       text             NOT NULL,
+    next_slot    timestamptz      NOT NULL,
+    slowed       double precision NOT NULL DEFAULT 1,  -- times the usual spacing, as of throttled_at
+    throttled_at timestamptz,
+    PRIMARY KEY (account, action),
+    CONSTRAINT never_faster CHECK (slowed >= 1)
+);

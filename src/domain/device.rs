@@ -1,0 +1,144 @@
+//! What the upstream takes as a device name and as a nickname.
+//!
+//! The rules are the upstream's own (help pages 69482 and 69514); judging them here saves a round
+//! trip and gives each device a reason that names the rule.
+
+use super::reason::{Reason, ReasonCode};
+
+/// Length of a device name in characters.
+pub const NAME_LENGTH: std::ops::RangeInclusive<usize> = 4..=32;
+
+/// Length of a nickname in units; a Chinese or Japanese character counts two.
+pub const NICKNAME_LENGTH: std::ops::RangeInclusive<usize> = 4..=64;
+
+/// What is kept of a text that breaks a rule, in bytes.
+pub const KEPT: usize = 256;
+
+/// Why `name` is not a device name, if it is not.
+pub fn judge_name(name: &str) -> Option<Reason> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@' | '.' | ':');
+    if let Some((at, c)) = name.chars().enumerate().find(|(_, c)| !allowed(*c)) {
+        let text = format!(
+            "character {} of the name is {}; allowed are letters, digits and - _ @ . :",
+            at + 1,
+            shown(c)
+        );
+        return Some(Reason::local(ReasonCode::NameCharacter, text));
+    }
+    if !NAME_LENGTH.contains(&name.len()) {
+        let text = format!("the name has {} characters; 4 to 32 are allowed", name.len());
+        return Some(Reason::local(ReasonCode::NameLength, text));
+    }
+    None
+}
+
+/// Why `nickname` is not a nickname, if it is not. An empty one means none and is fine.
+pub fn judge_nickname(nickname: &str) -> Option<Reason> {
+    if nickname.is_empty() {
+        return None;
+    }
+    let mut units = 0;
+    for (at, c) in nickname.chars().enumerate() {
+        units += match c {
+            _ if c.is_ascii_alphanumeric() || c == '_' => 1,
+            _ if is_cjk(c) => 2,
+            _ => {
+                let text = format!(
+                    "character {} of the nickname is {}; allowed are Chinese, Japanese and \
+                     English letters, digits and _",
+                    at + 1,
+                    shown(c)
+                );
+                return Some(Reason::local(ReasonCode::NicknameCharacter, text));
+            }
+        };
+    }
+    if !NICKNAME_LENGTH.contains(&units) {
+        let text = format!(
+            "the nickname has {units} units; 4 to 64 are allowed, a Chinese or Japanese character \
+             counts two"
+        );
+        return Some(Reason::local(ReasonCode::NicknameLength, text));
+    }
+    None
+}
+
+/// What is stored of a text that was sent: its first 256 bytes, with NUL (which Postgres cannot
+/// hold) shown as U+2400.
+pub fn readable(mut text: String) -> String {
+    if text.contains('\0') {
+        text = text.replace('\0', "\u{2400}");
+    }
+    text.truncate(text.floor_char_boundary(KEPT));
+    text
+}
+
+fn is_cjk(c: char) -> bool {
+    matches!(c,
+        '\u{3040}'..='\u{30FF}'     // hiragana, katakana
+        | '\u{3400}'..='\u{4DBF}'   // ideographs, extension A
+        | '\u{4E00}'..='\u{9FFF}'   // ideographs
+        | '\u{3005}'..='\u{3007}'   // iteration mark, closing mark, zero
+        | '\u{F900}'..='\u{FAFF}'   // compatibility ideographs
+        | '\u{20000}'..='\u{3134F}' // further extensions
+    )
+}
+
+fn shown(c: char) -> String {
+    match c {
+        ' ' => "a space".to_owned(),
+        c if c.is_control() => format!("U+{:04X}", u32::from(c)),
+        c => format!("{c:?} (U+{:04X})", u32::from(c)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_code(name: &str) -> Option<ReasonCode> {
+        judge_name(name).map(|reason| reason.code)
+    }
+
+    fn nickname_code(nickname: &str) -> Option<ReasonCode> {
+        judge_nickname(nickname).map(|reason| reason.code)
+    }
+
+    #[test]
+    fn a_name_has_4_to_32_of_the_documented_characters() {
+        for good in ["abcd", "A-1_@.:", &"x".repeat(32)] {
+            assert_eq!(name_code(good), None, "{good}");
+        }
+        for short_or_long in ["", "abc", &"x".repeat(33)] {
+            assert_eq!(name_code(short_or_long), Some(ReasonCode::NameLength));
+        }
+        for strange in ["press 0001", "press\u{ff0d}0001", "nul\0name", "名称名称", "a/bcd"] {
+            assert_eq!(name_code(strange), Some(ReasonCode::NameCharacter), "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_chinese_or_japanese_character_of_a_nickname_counts_two() {
+        assert_eq!(nickname_code(""), None);
+        assert_eq!(nickname_code("智能"), None);
+        assert_eq!(nickname_code("智a"), Some(ReasonCode::NicknameLength));
+        assert_eq!(nickname_code(&"灯".repeat(32)), None);
+        assert_eq!(nickname_code(&"灯".repeat(33)), Some(ReasonCode::NicknameLength));
+        assert_eq!(nickname_code("ランプ_1"), None);
+        assert_eq!(nickname_code("press 1"), Some(ReasonCode::NicknameCharacter));
+    }
+
+    #[test]
+    fn a_reason_says_which_character_and_where() {
+        let reason = judge_name("press 0001").unwrap();
+
+        assert!(reason.text.starts_with("character 6 of the name is a space"), "{}", reason.text);
+    }
+
+    #[test]
+    fn what_is_kept_is_readable_and_bounded() {
+        assert_eq!(readable("a\0b".to_owned()), "a\u{2400}b");
+        let long = readable("灯".repeat(10_000));
+        assert!(long.len() <= KEPT && long.ends_with('灯'));
+    }
+}

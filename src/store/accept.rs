@@ -1,0 +1,130 @@
+//! Accepting a checked apply for registration.
+
+use std::collections::BTreeSet;
+
+use sqlx::{Postgres, Transaction};
+
+use super::{Error, Store, chunk, follow, read, seconds, submit::TURN};
+use crate::domain::{
+    Apply, ApplyId, ApplyStatus, CHUNK, Ordinal, Outcome, Snapshot,
+    apply::{Acceptance, accept},
+};
+
+impl Store {
+    /// Has the valid devices of a checked apply registered. An apply that is being registered, or
+    /// was, is returned unchanged.
+    pub async fn accept(
+        &self,
+        id: ApplyId,
+        skip_invalid: bool,
+    ) -> Result<(Apply, Snapshot), Error> {
+        let mut tx = self.pool.begin().await?;
+        let mut locked = follow::Locked::lock(&mut tx, id).await?;
+        match accept(locked.status, &locked.counts, skip_invalid) {
+            Acceptance::Accept => {}
+            Acceptance::Unchanged => return self.apply(id).await,
+            Acceptance::Refuse(refusal) => {
+                return Err(Error::NotAcceptable { apply: id, status: locked.status, refusal });
+            }
+        }
+        pack(&mut tx, id).await?;
+        set_turns(&mut tx, id).await?;
+        follow::release(&mut tx, id).await?;
+        locked.status = ApplyStatus::Create;
+        locked.follow(&mut tx, true).await?;
+        let answer = read::apply(&mut *tx, id).await?.ok_or(Error::NoSuchApply(id))?;
+        tx.commit().await?;
+        self.bell.ring();
+        Ok(answer)
+    }
+}
+
+/// The held rounds go in their order, counted from this request.
+async fn set_turns(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
+    sqlx::query!(
+        r#"UPDATE rounds
+           SET turn_at = now() + (n - 1) * make_interval(secs => $2)
+           FROM (SELECT round_no AS number, row_number() OVER (ORDER BY round_no) AS n
+                 FROM rounds WHERE apply_id = $1 AND phase = 'HELD') AS held
+           WHERE apply_id = $1 AND round_no = number"#,
+        apply.0,
+        seconds(TURN),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Packs what is left of rounds whose check failed into as few rounds as fit, if that saves any.
+/// They have no upstream apply any more and begin with a check.
+async fn pack(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
+    let held = sqlx::query!(
+        r#"SELECT round_no, chunk_no, ordinals FROM rounds
+           WHERE apply_id = $1 AND phase = 'HELD' AND upstream_apply_id IS NULL
+           ORDER BY round_no FOR NO KEY UPDATE"#,
+        apply.0,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut left = BTreeSet::new();
+    for row in &held {
+        match (row.chunk_no, &row.ordinals) {
+            (Some(chunk_no), _) => {
+                let first = chunk_no * CHUNK as Ordinal;
+                left.extend(first..first + CHUNK as Ordinal);
+            }
+            (None, ordinals) => left.extend(ordinals.iter().flatten().copied()),
+        }
+    }
+    let open = valid_of(tx, apply, &left).await?;
+    if open.len().div_ceil(CHUNK) >= held.len() {
+        return Ok(());
+    }
+    let old: Vec<i32> = held.iter().map(|row| row.round_no).collect();
+    for ordinals in open.chunks(CHUNK) {
+        sqlx::query!(
+            r#"INSERT INTO rounds (apply_id, round_no, account, phase, accepted, ordinals, devices,
+                                   turn_at)
+               SELECT $1, max(round_no) + 1, min(account), 'HELD', false, $2, $3, now()
+               FROM rounds WHERE apply_id = $1"#,
+            apply.0,
+            ordinals,
+            ordinals.len() as i32,
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    sqlx::query!(
+        "UPDATE rounds SET phase = 'ENDED' WHERE apply_id = $1 AND round_no = ANY ($2)",
+        apply.0,
+        &old,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Those of the devices that are valid.
+async fn valid_of(
+    tx: &mut Transaction<'_, Postgres>,
+    apply: ApplyId,
+    devices: &BTreeSet<Ordinal>,
+) -> Result<Vec<Ordinal>, Error> {
+    let mut chunk_nos: Vec<i32> = devices.iter().map(|at| chunk::place(*at).0).collect();
+    chunk_nos.dedup();
+    let rows = sqlx::query!(
+        r#"SELECT chunk_no, outcomes AS "outcomes: Vec<i8>" FROM chunks
+           WHERE apply_id = $1 AND chunk_no = ANY ($2) ORDER BY chunk_no"#,
+        apply.0,
+        &chunk_nos,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let valid = Outcome::Valid.letter();
+    Ok(rows
+        .into_iter()
+        .flat_map(|row| (row.chunk_no * CHUNK as Ordinal..).zip(row.outcomes))
+        .filter(|(at, letter)| *letter == valid && devices.contains(at))
+        .map(|(at, _)| at)
+        .collect())
+}

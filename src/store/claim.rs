@@ -1,0 +1,169 @@
+//! Claiming the round whose turn it is.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Error, Store, seconds};
+use crate::domain::{ApplyId, Lane, Round};
+
+/// How far past its time a poll may be before it passes those that are expected to finish first.
+const OVERDUE_SECONDS: f64 = 5.0;
+
+/// A request to register that may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The date it is signed with, on the upstream's clock as far as this side knows it.
+    pub signed_at: OffsetDateTime,
+    /// Whether this claim opened it, so that no request was sent under it yet.
+    pub fresh: bool,
+}
+
+/// The right to one step of one round, until a time.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The apply.
+    pub apply: ApplyId,
+    /// Which of its rounds.
+    pub round_no: i32,
+    /// The fencing token: what is recorded under another is refused.
+    pub(super) token: Uuid,
+    /// When the right ends, on the local clock.
+    pub until: Instant,
+    /// The product of the apply.
+    pub product_key: String,
+    /// Its instance; empty for none.
+    pub iot_instance_id: String,
+    /// The round as it was claimed.
+    pub round: Round,
+    /// How many devices it began with.
+    pub devices: i32,
+    /// Its devices: all of this chunk, or those listed.
+    pub(super) chunk_no: Option<i32>,
+    /// See `chunk_no`.
+    pub(super) ordinals: Option<Vec<i32>>,
+    /// Claims in a row that came to nothing, this one included.
+    pub attempts: i32,
+    /// Result pages read so far.
+    pub page: i32,
+    /// How long ago the call was made whose result is awaited.
+    pub asked_ago: Option<Duration>,
+    /// Whether the upstream apply passed its check long enough ago to be checked again.
+    pub stale: bool,
+    /// A request to register that is to be made, or may be under way.
+    pub intent: Option<Intent>,
+}
+
+/// What a lane has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Rounds that are due, up to what was asked for.
+    pub due: u32,
+    /// How long until the next one is due, if none is.
+    pub next: Option<Duration>,
+}
+
+impl Store {
+    /// What a lane has to do: how many rounds are due, up to `most`.
+    pub async fn look(&self, lane: Lane, most: u32) -> Result<Look, Error> {
+        let row = sqlx::query!(
+            r#"SELECT (SELECT count(*) FROM (
+                          SELECT FROM rounds
+                          WHERE account = $1 AND lane = $2 AND due_at <= now()
+                          LIMIT $3) AS due) AS "due!",
+                      (SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
+                       WHERE account = $1 AND lane = $2 AND due_at IS NOT NULL) AS next"#,
+            self.account,
+            lane.as_str(),
+            i64::from(most),
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Look {
+            due: row.due as u32,
+            next: row.next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+        })
+    }
+
+    /// Claims the round of a lane whose turn it is, for `lease`. `signed_at` dates the request of
+    /// one that is to be registered, unless an earlier request of its may still be under way.
+    ///
+    /// A lease that runs out makes its round due again, so a dead worker needs no undertaker. The
+    /// attempt is counted here, before the upstream is asked, so one that kills its worker counts.
+    pub async fn claim(
+        &self,
+        lane: Lane,
+        lease: Duration,
+        signed_at: OffsetDateTime,
+    ) -> Result<Option<Claim>, Error> {
+        let claimed_at = Instant::now();
+        let row = sqlx::query!(
+            r#"
+            WITH turn AS (
+                SELECT apply_id, round_no, intent_at
+                FROM rounds
+                WHERE account = $1 AND lane = $2 AND due_at <= now()
+                ORDER BY CASE WHEN $2 = 'QueryBatchRegisterDeviceStatus'
+                              THEN due_at > now() - make_interval(secs => $6) END,
+                         CASE WHEN $2 = 'QueryBatchRegisterDeviceStatus'
+                              THEN expected_at ELSE turn_at END,
+                         apply_id, round_no
+                LIMIT 1
+                FOR NO KEY UPDATE SKIP LOCKED
+            )
+            UPDATE rounds AS r
+            SET lease = gen_random_uuid(),
+                due_at = now() + make_interval(secs => $3),
+                attempts = r.attempts + 1,
+                phase = CASE r.phase WHEN 'REGISTER' THEN 'REGISTERING' ELSE r.phase END,
+                intent_at = CASE r.phase WHEN 'REGISTER' THEN coalesce(r.intent_at, $4)
+                                         ELSE r.intent_at END
+            FROM turn, applies AS a
+            WHERE r.apply_id = turn.apply_id AND r.round_no = turn.round_no
+              AND a.apply_id = turn.apply_id
+            RETURNING r.apply_id, r.round_no, r.lease AS "token!", r.phase, r.accepted,
+                      r.upstream_apply_id, r.nameless, r.devices, r.chunk_no, r.ordinals,
+                      r.attempts, r.page, r.intent_at,
+                      turn.intent_at IS NULL AS "fresh!",
+                      extract(epoch FROM now() - r.asked_at)::float8 AS asked_ago,
+                      coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
+                      a.product_key, a.iot_instance_id
+            "#,
+            self.account,
+            lane.as_str(),
+            seconds(lease),
+            signed_at,
+            super::follow::CHECK_GOOD_FOR_SECONDS,
+            OVERDUE_SECONDS,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Claim {
+            apply: ApplyId(row.apply_id),
+            round_no: row.round_no,
+            token: row.token,
+            until: claimed_at + lease,
+            product_key: row.product_key,
+            iot_instance_id: row.iot_instance_id,
+            round: Round {
+                phase: row.phase.parse()?,
+                accepted: row.accepted,
+                upstream_apply: row.upstream_apply_id,
+                nameless: row.nameless,
+            },
+            devices: row.devices,
+            chunk_no: row.chunk_no,
+            ordinals: row.ordinals,
+            attempts: row.attempts,
+            page: row.page,
+            asked_ago: row.asked_ago.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+            stale: row.stale,
+            intent: row
+                .intent_at
+                .map(|signed_at| Intent { signed_at, fresh: row.fresh }),
+        }))
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong, sorted by what to do next.
+
+use crate::domain::{ApplyId, ApplyStatus, Corrupt, apply::Refusal, round::IllegalTransition};
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such apply.
+    #[error("apply {0} does not exist")]
+    NoSuchApply(ApplyId),
+    /// The apply cannot be registered as it stands.
+    #[error("apply {apply} is in {status} and cannot be registered")]
+    NotAcceptable {
+        /// Which.
+        apply: ApplyId,
+        /// Where it stands.
+        status: ApplyStatus,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// Another step has the round now; nothing was written.
+    #[error("the lease on round {round_no} of apply {apply} was lost")]
+    LeaseLost {
+        /// The apply.
+        apply: ApplyId,
+        /// Its round.
+        round_no: i32,
+    },
+    /// A row breaks the rules of the domain.
+    #[error("a row breaks the rules of the domain")]
+    Corrupt(#[from] Corrupt),
+    /// A step learnt what cannot be.
+    #[error("a step learnt what cannot be")]
+    Illegal(#[from] IllegalTransition),
+    /// The schema is older than this program.
+    #[error(
+        "the database has schema {applied} and this program needs {newest}; run `registrar migrate`"
+    )]
+    NotMigrated {
+        /// The newest migration applied.
+        applied: i64,
+        /// The newest migration known.
+        newest: i64,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The database cannot be reached or cannot take this now; the same may work later.
+    #[error("the database is not reachable")]
+    Unreachable(#[source] sqlx::Error),
+    /// The database refused a statement.
+    #[error("the query failed")]
+    Query(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if passes(&error) { Self::Unreachable(error) } else { Self::Query(error) }
+    }
+}
+
+/// Whether an error comes from the state of the server or of the way there.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // connection lost, too many connections or out of room, shutting down or starting up,
+            // rolled back for the sake of others, read-only
+            ["08", "53", "57P", "40", "25006"].iter().any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}

@@ -1,0 +1,148 @@
+//! What follows for an apply, decided under its lock.
+
+use sqlx::{Postgres, Transaction};
+
+use super::Error;
+use crate::domain::{
+    AfterCheck, ApplyId, ApplyStatus, Counts, Outcome, Snapshot,
+    apply::{Rounds, decide},
+};
+
+/// How long a passed check is good for. The upstream does not say how long an ApplyId lives; a list
+/// that was checked longer ago is checked again before it is registered.
+pub(super) const CHECK_GOOD_FOR_SECONDS: f64 = 3600.0;
+
+/// An apply whose row this transaction has locked.
+#[derive(Debug)]
+pub(super) struct Locked {
+    pub(super) id: ApplyId,
+    pub(super) status: ApplyStatus,
+    pub(super) after_check: AfterCheck,
+    pub(super) sealed: bool,
+    pub(super) counts: Counts,
+}
+
+impl Locked {
+    /// Locks an apply until the transaction ends.
+    pub(super) async fn lock(
+        tx: &mut Transaction<'_, Postgres>,
+        id: ApplyId,
+    ) -> Result<Self, Error> {
+        let row = sqlx::query!(
+            r#"SELECT status, after_check, sealed,
+                      total - valid - invalid - created - failed - unknown - cancelled AS "pending!",
+                      valid, invalid, created, failed, unknown, cancelled
+               FROM applies WHERE apply_id = $1 FOR NO KEY UPDATE"#,
+            id.0,
+        )
+        .fetch_optional(&mut **tx)
+        .await?
+        .ok_or(Error::NoSuchApply(id))?;
+        Ok(Self {
+            id,
+            status: row.status.parse()?,
+            after_check: row.after_check.parse()?,
+            sealed: row.sealed,
+            counts: Counts::from_array([
+                row.pending,
+                row.valid,
+                row.invalid,
+                row.created,
+                row.failed,
+                row.unknown,
+                row.cancelled,
+            ]),
+        })
+    }
+
+    /// Decides the status that follows, releases held rounds if they may go on, and writes the
+    /// event if there is something new to see.
+    pub(super) async fn follow(
+        &mut self,
+        tx: &mut Transaction<'_, Postgres>,
+        mut changed: bool,
+    ) -> Result<Snapshot, Error> {
+        let rounds = sqlx::query_as!(
+            Rounds,
+            r#"SELECT count(*) FILTER (WHERE NOT accepted AND phase IN ('CHECK', 'CHECKING')) AS "checking!",
+                      count(*) FILTER (WHERE phase = 'HELD') AS "held!",
+                      count(*) FILTER (WHERE accepted AND phase <> 'ENDED') AS "moving!"
+               FROM rounds WHERE apply_id = $1"#,
+            self.id.0,
+        )
+        .fetch_one(&mut **tx)
+        .await?;
+        let decision = decide(self.status, self.after_check, self.sealed, &self.counts, rounds);
+        if decision.release {
+            release(tx, self.id).await?;
+        }
+        changed |= decision.status != self.status;
+        self.status = decision.status;
+        if changed { self.write_event(tx).await } else { snapshot(tx, self.id).await }
+    }
+
+    /// Writes the apply as it stands now, and the same as its next event.
+    async fn write_event(&self, tx: &mut Transaction<'_, Postgres>) -> Result<Snapshot, Error> {
+        let row = sqlx::query!(
+            r#"WITH now_is AS (
+                   UPDATE applies
+                   SET status = $2, revision = revision + 1, updated_at = clock_timestamp(),
+                       valid = $3, invalid = $4, created = $5, failed = $6, unknown = $7,
+                       cancelled = $8
+                   WHERE apply_id = $1
+                   RETURNING *
+               )
+               INSERT INTO events (apply_id, revision, status, total, valid, invalid, created,
+                                   failed, unknown, cancelled, at)
+               SELECT apply_id, revision, status, total, valid, invalid, created, failed, unknown,
+                      cancelled, updated_at
+               FROM now_is
+               RETURNING revision, at"#,
+            self.id.0,
+            self.status.as_str(),
+            self.counts.of(Outcome::Valid),
+            self.counts.of(Outcome::Invalid),
+            self.counts.of(Outcome::Created),
+            self.counts.of(Outcome::Failed),
+            self.counts.of(Outcome::Unknown),
+            self.counts.of(Outcome::Cancelled),
+        )
+        .fetch_one(&mut **tx)
+        .await?;
+        Ok(Snapshot {
+            revision: row.revision,
+            status: self.status,
+            counts: self.counts,
+            at: row.at,
+        })
+    }
+}
+
+/// Accepts the held rounds of an apply. Their turn stays that of the request that set them going.
+pub(super) async fn release(
+    tx: &mut Transaction<'_, Postgres>,
+    apply: ApplyId,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"UPDATE rounds
+           SET accepted = true, due_at = now(), attempts = 0,
+               phase = CASE WHEN good THEN 'REGISTER' ELSE 'CHECK' END,
+               upstream_apply_id = CASE WHEN good THEN upstream_apply_id END
+           FROM (SELECT round_no AS number,
+                        upstream_apply_id IS NOT NULL
+                        AND checked_at > now() - make_interval(secs => $2) AS good
+                 FROM rounds WHERE apply_id = $1 AND phase = 'HELD'
+                 ORDER BY round_no FOR UPDATE) AS held
+           WHERE apply_id = $1 AND round_no = number"#,
+        apply.0,
+        CHECK_GOOD_FOR_SECONDS,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn snapshot(tx: &mut Transaction<'_, Postgres>, id: ApplyId) -> Result<Snapshot, Error> {
+    let (_, snapshot) = super::read::apply(&mut **tx, id).await?.ok_or(Error::NoSuchApply(id))?;
+    Ok(snapshot)
+}

@@ -1,0 +1,85 @@
+//! Permits: the right to one upstream call of a lane, as time slots shared by all replicas.
+
+use std::time::Duration;
+
+use super::{Error, Store, seconds};
+use crate::domain::Lane;
+
+/// After how long half of a slowdown is forgotten.
+const FORGET_SECONDS: f64 = 30.0;
+
+/// How much a lane slows down at most.
+const SLOWEST: f64 = 16.0;
+
+/// A block of consecutive slots.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Permits {
+    /// How long after the database answered the first slot begins; may be past.
+    pub first_in: Duration,
+    /// From one slot to the next.
+    pub spacing: Duration,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl Store {
+    /// Takes the next `count` slots of a lane. The first begins no sooner than `lead` from now.
+    ///
+    /// One atomic statement for all replicas. `spacing` is that of the published rate; a lane that
+    /// was throttled lately spaces its slots wider.
+    pub async fn permits(
+        &self,
+        lane: Lane,
+        count: u32,
+        spacing: Duration,
+        lead: Duration,
+    ) -> Result<Permits, Error> {
+        let row = sqlx::query!(
+            r#"
+            INSERT INTO lanes AS l (account, action, next_slot)
+            VALUES ($1, $2, clock_timestamp() + make_interval(secs => $4::float8 + $3::float8 * $5::float8))
+            ON CONFLICT (account, action) DO UPDATE
+            SET next_slot = greatest(l.next_slot, clock_timestamp() + make_interval(secs => $4))
+                + make_interval(secs => $3::float8 * $5::float8 * greatest(1, l.slowed * power(0.5, coalesce(
+                    extract(epoch FROM clock_timestamp() - l.throttled_at)::float8, 0) / $6::float8)))
+            RETURNING extract(epoch FROM next_slot - clock_timestamp())::float8 AS "end_in!",
+                      greatest(1, slowed * power(0.5, coalesce(
+                          extract(epoch FROM clock_timestamp() - throttled_at)::float8, 0) / $6::float8))
+                      AS "slowed!"
+            "#,
+            self.account,
+            lane.as_str(),
+            f64::from(count),
+            seconds(lead),
+            seconds(spacing),
+            FORGET_SECONDS,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let spacing = spacing.mul_f64(row.slowed);
+        let first_in = row.end_in - seconds(spacing) * f64::from(count);
+        Ok(Permits { first_in: Duration::from_secs_f64(first_in.max(0.0)), spacing, count })
+    }
+
+    /// Slows a lane down after the upstream throttled it: twice the spacing, halved again every
+    /// 30 s, and nothing before `pause` has passed.
+    pub async fn slow_down(&self, lane: Lane, pause: Duration) -> Result<(), Error> {
+        sqlx::query!(
+            r#"UPDATE lanes
+               SET slowed = least($4::float8, 2 * greatest(1, slowed * power(0.5, coalesce(
+                       extract(epoch FROM clock_timestamp() - throttled_at)::float8, 0) / $5::float8))),
+                   throttled_at = clock_timestamp(),
+                   next_slot = greatest(next_slot,
+                                        clock_timestamp() + make_interval(secs => $3))
+               WHERE account = $1 AND action = $2"#,
+            self.account,
+            lane.as_str(),
+            seconds(pause),
+            SLOWEST,
+            FORGET_SECONDS,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! Reading applies and devices.
+
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+
+use super::{Error, Store, chunk};
+use crate::domain::{
+    Apply, ApplyId, CHUNK, Corrupt, Counts, Ordinal, Outcome, Reason, Snapshot,
+};
+
+/// One device with its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRow {
+    /// Its place in the apply.
+    pub ordinal: Ordinal,
+    /// Its name as kept.
+    pub name: String,
+    /// Its nickname; empty for none.
+    pub nickname: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, where there is a reason.
+    pub reason: Option<Reason>,
+}
+
+/// Some devices of an apply, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct DevicesPage {
+    /// The devices.
+    pub devices: Vec<DeviceRow>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<Ordinal>,
+}
+
+struct ApplyRow {
+    apply_id: i64,
+    product_key: String,
+    iot_instance_id: String,
+    after_check: String,
+    status: String,
+    revision: i64,
+    total: i32,
+    valid: i32,
+    invalid: i32,
+    created: i32,
+    failed: i32,
+    unknown: i32,
+    cancelled: i32,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+}
+
+impl TryFrom<ApplyRow> for (Apply, Snapshot) {
+    type Error = Corrupt;
+
+    fn try_from(row: ApplyRow) -> Result<Self, Corrupt> {
+        let settled =
+            row.valid + row.invalid + row.created + row.failed + row.unknown + row.cancelled;
+        let counts = Counts::from_array([
+            row.total - settled,
+            row.valid,
+            row.invalid,
+            row.created,
+            row.failed,
+            row.unknown,
+            row.cancelled,
+        ]);
+        let apply = Apply {
+            id: ApplyId(row.apply_id),
+            product_key: row.product_key,
+            iot_instance_id: row.iot_instance_id,
+            after_check: row.after_check.parse()?,
+            created_at: row.created_at,
+        };
+        let status = row.status.parse()?;
+        Ok((apply, Snapshot { revision: row.revision, status, counts, at: row.updated_at }))
+    }
+}
+
+/// An apply as it stands.
+pub(super) async fn apply(
+    database: impl PgExecutor<'_>,
+    id: ApplyId,
+) -> Result<Option<(Apply, Snapshot)>, Error> {
+    let row = sqlx::query_as!(
+        ApplyRow,
+        r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
+                  valid, invalid, created, failed, unknown, cancelled, created_at, updated_at
+           FROM applies WHERE apply_id = $1"#,
+        id.0,
+    )
+    .fetch_optional(database)
+    .await?;
+    Ok(row.map(TryInto::try_into).transpose()?)
+}
+
+impl Store {
+    /// An apply as it stands.
+    pub async fn apply(&self, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
+        apply(&self.pool, id).await?.ok_or(Error::NoSuchApply(id))
+    }
+
+    /// Applies before a number (none: from the newest), optionally of one product, newest first.
+    pub async fn applies(
+        &self,
+        before: Option<ApplyId>,
+        product_key: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(Apply, Snapshot)>, Error> {
+        let rows = sqlx::query_as!(
+            ApplyRow,
+            r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
+                      valid, invalid, created, failed, unknown, cancelled, created_at, updated_at
+               FROM applies
+               WHERE ($1::bigint IS NULL OR apply_id < $1)
+                 AND ($2::text IS NULL OR product_key = $2)
+               ORDER BY apply_id DESC LIMIT $3"#,
+            before.map(|id| id.0),
+            product_key,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
+    /// Devices of an apply from an ordinal on, only those with one of `outcomes` unless it is
+    /// empty. An unknown apply has none.
+    pub async fn devices(
+        &self,
+        id: ApplyId,
+        from: Ordinal,
+        outcomes: &[Outcome],
+        limit: usize,
+    ) -> Result<DevicesPage, Error> {
+        let letters: Vec<i8> = outcomes.iter().map(|outcome| outcome.letter()).collect();
+        let wanted = |outcome: Outcome| outcomes.is_empty() || outcomes.contains(&outcome);
+        let mut page = DevicesPage { devices: Vec::new(), next: Some(from) };
+        while let Some(from) = page.next {
+            let (chunk_no, offset) = chunk::place(from);
+            let Some(row) = self.chunk_with(id, chunk_no, &letters).await? else {
+                page.next = None;
+                break;
+            };
+            let offset = if row.chunk_no == chunk_no { offset } else { 0 };
+            let first = row.chunk_no * CHUNK as Ordinal;
+            page.next = Some(first + CHUNK as Ordinal);
+            let mut reasons = row.reasons()?;
+            let mut nicknames = row.nicknames.map(Vec::into_iter);
+            let columns = row.names.into_iter().zip(row.outcomes);
+            for (ordinal, (name, letter)) in (first..).zip(columns) {
+                let nickname = nicknames.as_mut().and_then(Iterator::next).unwrap_or_default();
+                let outcome = Outcome::from_letter(letter)?;
+                if (ordinal - first) < offset as Ordinal || !wanted(outcome) {
+                    continue;
+                }
+                if page.devices.len() == limit {
+                    page.next = Some(ordinal);
+                    return Ok(page);
+                }
+                let reason = reasons.remove(&ordinal);
+                page.devices.push(DeviceRow { ordinal, name, nickname, outcome, reason });
+            }
+        }
+        Ok(page)
+    }
+
+    /// The first chunk from `chunk_no` on that has a device with one of these outcomes.
+    async fn chunk_with(
+        &self,
+        id: ApplyId,
+        chunk_no: i32,
+        letters: &[i8],
+    ) -> Result<Option<ChunkRow>, Error> {
+        let row = sqlx::query_as!(
+            ChunkRow,
+            r#"SELECT chunk_no, names, nicknames, outcomes AS "outcomes: Vec<i8>", reason_ordinals,
+                      reason_codes, reason_texts,
+                      reason_request_ids AS "reason_request_ids: Vec<Option<String>>",
+                      reason_firsts AS "reason_firsts: Vec<Option<i32>>"
+               FROM chunks
+               WHERE apply_id = $1 AND chunk_no >= $2
+                 AND (cardinality($3::"char"[]) = 0 OR outcomes && $3)
+               ORDER BY chunk_no LIMIT 1"#,
+            id.0,
+            chunk_no,
+            letters,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row)
+    }
+}
+
+struct ChunkRow {
+    chunk_no: i32,
+    names: Vec<String>,
+    nicknames: Option<Vec<String>>,
+    outcomes: Vec<i8>,
+    reason_ordinals: Vec<i32>,
+    reason_codes: Vec<String>,
+    reason_texts: Vec<String>,
+    reason_request_ids: Vec<Option<String>>,
+    reason_firsts: Vec<Option<i32>>,
+}
+
+impl ChunkRow {
+    fn reasons(&self) -> Result<std::collections::HashMap<Ordinal, Reason>, Corrupt> {
+        let columns = self
+            .reason_ordinals
+            .iter()
+            .zip(&self.reason_codes)
+            .zip(&self.reason_texts)
+            .zip(&self.reason_request_ids)
+            .zip(&self.reason_firsts);
+        columns
+            .map(|((((at, code), text), request_id), first)| {
+                let reason = Reason {
+                    code: code.parse()?,
+                    text: text.clone(),
+                    request_id: request_id.clone(),
+                    first: *first,
+                };
+                Ok((*at, reason))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,221 @@
+//! Recording what a step learnt, unless its lease has passed on.
+
+use std::time::Duration;
+
+use sqlx::{PgExecutor, Postgres, Transaction};
+
+use super::{
+    Claim, Error, Store,
+    chunk::Fold,
+    follow::Locked,
+    seconds,
+};
+use crate::domain::{
+    Lane, Ordinal,
+    round::{Change, Part, Phase, Settle},
+};
+
+/// An upstream call that a step made.
+#[derive(Clone, Debug)]
+pub struct CallMade {
+    /// The action.
+    pub lane: Lane,
+    /// The upstream apply it was about or made.
+    pub upstream_apply: Option<i64>,
+    /// How long it took.
+    pub took: Duration,
+    /// A status, OK, or the code or kind of the failure.
+    pub result: String,
+    /// What the failure said, scrubbed.
+    pub message: Option<String>,
+    /// The upstream's RequestId.
+    pub request_id: Option<String>,
+}
+
+/// What a step has to record.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The round from now on, and what became of its devices.
+    pub change: Change,
+    /// How long until it is due again; meaningless for a round that rests.
+    pub due_in: Duration,
+    /// When its result was first expected, counted from now; none keeps what was said before.
+    pub expected_in: Option<Duration>,
+    /// Claims in a row that came to nothing.
+    pub attempts: i32,
+    /// Whether the call set something going whose result is awaited from now on.
+    pub asked: bool,
+    /// Whether a request to register may still be under way. A round that leaves the registering
+    /// phases has none.
+    pub intent_open: bool,
+    /// A result page that was read.
+    pub page: Option<Vec<String>>,
+    /// The call.
+    pub call: Option<CallMade>,
+}
+
+impl Store {
+    /// Records a step. Fails with [`Error::LeaseLost`], having written nothing, if another step has
+    /// the round now.
+    pub async fn record(
+        &self,
+        claim: &Claim,
+        open: &[Ordinal],
+        record: &Record,
+    ) -> Result<(), Error> {
+        let mut tx = self.pool.begin().await?;
+        if moves_the_apply(&record.change) {
+            let mut apply = Locked::lock(&mut tx, claim.apply).await?;
+            update_round(&mut *tx, claim, record).await?;
+            let changed =
+                fold(open, &record.change.settle).write(&mut tx, apply.id, &mut apply.counts).await?;
+            insert_parts(&mut tx, claim, &record.change.parts).await?;
+            apply.follow(&mut tx, changed).await?;
+        } else {
+            update_round(&mut *tx, claim, record).await?;
+        }
+        if let Some(names) = &record.page {
+            insert_page(&mut tx, claim, names).await?;
+        }
+        if let Some(call) = &record.call {
+            insert_call(&mut tx, claim, call).await?;
+        }
+        tx.commit().await?;
+        self.bell.ring();
+        Ok(())
+    }
+}
+
+/// Whether an apply may look different, or go on, because of this.
+fn moves_the_apply(change: &Change) -> bool {
+    change.settle != Settle::Nothing
+        || !change.parts.is_empty()
+        || matches!(change.round.phase, Phase::Held | Phase::Ended)
+}
+
+fn fold<'a>(open: &[Ordinal], settle: &'a Settle) -> Fold<'a> {
+    let mut fold = Fold::default();
+    match settle {
+        Settle::Nothing => {}
+        Settle::Open(outcome) => {
+            for &at in open {
+                fold.settle(at, *outcome, None);
+            }
+        }
+        Settle::Each(each) => {
+            for (at, outcome, reason) in each {
+                fold.settle(*at, *outcome, reason.as_ref());
+            }
+        }
+    }
+    fold
+}
+
+async fn update_round(
+    database: impl PgExecutor<'_>,
+    claim: &Claim,
+    record: &Record,
+) -> Result<(), Error> {
+    let round = &record.change.round;
+    let rests = round.phase.lane().is_none();
+    let passed = claim.round.phase == Phase::Checking
+        && matches!(round.phase, Phase::Held | Phase::Register);
+    let registering = matches!(round.phase, Phase::Register | Phase::Registering);
+    let done = sqlx::query!(
+        r#"UPDATE rounds
+           SET phase = $4, upstream_apply_id = $5, nameless = $6, attempts = $7, lease = NULL,
+               due_at = CASE WHEN NOT $8 THEN now() + make_interval(secs => $9) END,
+               expected_at = coalesce(now() + make_interval(secs => $10), expected_at),
+               asked_at = CASE WHEN $11 THEN now() ELSE asked_at END,
+               checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
+               intent_at = CASE WHEN $13 THEN intent_at END,
+               page = CASE WHEN $14 THEN page + 1 ELSE page END
+           WHERE apply_id = $1 AND round_no = $2 AND lease = $3"#,
+        claim.apply.0,
+        claim.round_no,
+        claim.token,
+        round.phase.as_str(),
+        round.upstream_apply,
+        round.nameless,
+        record.attempts,
+        rests,
+        seconds(record.due_in),
+        record.expected_in.map(seconds),
+        record.asked,
+        passed,
+        registering && record.intent_open,
+        record.page.is_some(),
+    )
+    .execute(database)
+    .await?;
+    match done.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::LeaseLost { apply: claim.apply, round_no: claim.round_no }),
+    }
+}
+
+/// Rounds that take over some of a round's devices. They have its turn.
+async fn insert_parts(
+    tx: &mut Transaction<'_, Postgres>,
+    claim: &Claim,
+    parts: &[Part],
+) -> Result<(), Error> {
+    for part in parts {
+        sqlx::query!(
+            r#"INSERT INTO rounds (apply_id, round_no, account, phase, accepted, ordinals, devices,
+                                   nameless, turn_at, due_at)
+               SELECT $1, (SELECT max(round_no) + 1 FROM rounds WHERE apply_id = $1), account,
+                      'CHECK', accepted, $3, $4, $5, turn_at, now()
+               FROM rounds WHERE apply_id = $1 AND round_no = $2"#,
+            claim.apply.0,
+            claim.round_no,
+            &part.ordinals,
+            part.ordinals.len() as i32,
+            part.nameless,
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn insert_page(
+    tx: &mut Transaction<'_, Postgres>,
+    claim: &Claim,
+    names: &[String],
+) -> Result<(), Error> {
+    sqlx::query!(
+        "INSERT INTO listed (apply_id, round_no, page, names) VALUES ($1, $2, $3, $4)",
+        claim.apply.0,
+        claim.round_no,
+        claim.page,
+        names,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_call(
+    tx: &mut Transaction<'_, Postgres>,
+    claim: &Claim,
+    call: &CallMade,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
+                              result, message, request_id)
+           VALUES ($1, $2, $3, $4, now() - make_interval(secs => $5), $6, $7, $8, $9)"#,
+        claim.apply.0,
+        claim.round_no,
+        call.lane.as_str(),
+        call.upstream_apply,
+        seconds(call.took),
+        call.took.as_millis() as i32,
+        call.result,
+        call.message,
+        call.request_id,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Storing a submission.
+
+use std::time::Duration;
+
+use sqlx::{Postgres, Transaction};
+
+use super::{Error, Store, chunk, follow, seconds};
+use crate::domain::{
+    Apply, ApplyId, ApplyStatus, Outcome, Snapshot, Submission, outcome::Counts,
+    submission::ChunkOf,
+};
+
+/// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
+pub(super) const TURN: Duration = Duration::from_millis(200);
+
+impl Store {
+    /// Stores a submission with its chunks, rounds and first event, in one transaction.
+    pub async fn submit(&self, submission: &Submission) -> Result<(Apply, Snapshot), Error> {
+        let mut tx = self.pool.begin().await?;
+        let total = submission.len() as i32;
+        let invalid = submission.refused() as i32;
+        let row = sqlx::query!(
+            r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
+                                    sealed, revision, total, invalid)
+               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6)
+               RETURNING apply_id, created_at"#,
+            self.account,
+            submission.product_key,
+            submission.iot_instance_id,
+            submission.after_check.as_str(),
+            total,
+            invalid,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let apply = Apply {
+            id: ApplyId(row.apply_id),
+            product_key: submission.product_key.clone(),
+            iot_instance_id: submission.iot_instance_id.clone(),
+            after_check: submission.after_check,
+            created_at: row.created_at,
+        };
+        for part in submission.chunks() {
+            insert_chunk(&mut tx, apply.id, &part).await?;
+        }
+        self.insert_rounds(&mut tx, apply.id, submission).await?;
+        let mut locked = follow::Locked {
+            id: apply.id,
+            status: ApplyStatus::Check,
+            after_check: apply.after_check,
+            sealed: true,
+            counts: Counts::from_array([total - invalid, 0, invalid, 0, 0, 0, 0]),
+        };
+        let snapshot = locked.follow(&mut tx, true).await?;
+        tx.commit().await?;
+        self.bell.ring();
+        Ok((apply, snapshot))
+    }
+
+    /// One round for each chunk that has a device to send.
+    async fn insert_rounds(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        apply: ApplyId,
+        submission: &Submission,
+    ) -> Result<(), Error> {
+        let (chunks, devices): (Vec<i32>, Vec<i32>) = submission
+            .chunks()
+            .map(|part| (part.chunk_no, (part.names.len() - part.refused.len()) as i32))
+            .filter(|(_, devices)| *devices > 0)
+            .unzip();
+        sqlx::query!(
+            r#"INSERT INTO rounds (apply_id, round_no, account, phase, accepted, chunk_no, devices,
+                                   turn_at, due_at)
+               SELECT $1, n, $2, 'CHECK', false, chunk_no, devices,
+                      now() + (n - 1) * make_interval(secs => $5), now()
+               FROM unnest($3::integer[], $4::integer[]) WITH ORDINALITY AS r (chunk_no, devices, n)"#,
+            apply.0,
+            self.account,
+            &chunks,
+            &devices,
+            seconds(TURN),
+        )
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
+
+async fn insert_chunk(
+    tx: &mut Transaction<'_, Postgres>,
+    apply: ApplyId,
+    part: &ChunkOf<'_>,
+) -> Result<(), Error> {
+    let mut outcomes = vec![Outcome::Pending.letter(); part.names.len()];
+    for (at, _) in part.refused {
+        outcomes[chunk::place(*at).1] = Outcome::Invalid.letter();
+    }
+    let reasons: chunk::Reasons = part.refused.iter().map(|(at, reason)| (*at, reason)).collect();
+    sqlx::query!(
+        r#"INSERT INTO chunks (apply_id, chunk_no, names, nicknames, outcomes, reason_ordinals,
+                               reason_codes, reason_texts, reason_request_ids, reason_firsts)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
+        apply.0,
+        part.chunk_no,
+        part.names,
+        part.nicknames,
+        &outcomes,
+        &reasons.ordinals,
+        &reasons.codes as &[&str],
+        &reasons.texts as &[&str],
+        &reasons.request_ids as &[Option<&str>],
+        &reasons.firsts as &[Option<i32>],
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
