@@ -72,6 +72,8 @@ pub enum Event {
     CheckFailed { refused: Vec<(Ordinal, Reason)>, valid: Vec<Ordinal>, said: Reason },
     /// The upstream takes fewer devices a call than the round has.
     TooLarge,
+    /// No device of the round is open any more.
+    NothingLeft,
     /// The upstream does not know the apply, and nothing was registered under it.
     ApplyGone,
     /// The upstream apply was checked too long ago; nothing was sent.
@@ -153,6 +155,7 @@ impl Round {
                 let size = SMALL_ROUND.min(open.len().div_ceil(2));
                 self.parted(open, size, Settle::Nothing)
             }
+            (P::Check, E::NothingLeft) => self.goes(P::Ended).alone(),
             (P::Checking | P::Registering, E::ApplyGone) | (P::Registering, E::Stale) => {
                 self.again().alone()
             }

@@ -1,1 +1,138 @@
-//! worker
+//! Workers: each lane takes the round whose turn it is one upstream call further.
+//!
+//! Workers share nothing but the database. One that dies leaves a lease behind; when that runs out
+//! the round is due again, and whoever takes it first finds out what happened upstream. A restart
+//! is therefore no special path.
+//!
+//! Start at [`Worker::run`]; the whole of one step is in [`step`], what an answer means in
+//! [`judge`].
+
+mod judge;
+mod lane;
+mod pace;
+mod permit;
+mod step;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{domain::Lane, store::Store, upstream::Client};
+
+/// How the lanes are worked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// How long a worker may take over one step before others may take it over
+    #[arg(long, env = "REGISTRAR_LEASE", default_value = "30s",
+          value_parser = humantime::parse_duration)]
+    pub lease: Duration,
+
+    /// Steps in flight in each lane
+    #[arg(long, env = "REGISTRAR_STEPS", default_value_t = 64)]
+    pub steps: u32,
+
+    /// Checks a second that the account admits (BatchCheckDeviceNames)
+    #[arg(long, env = "REGISTRAR_CHECK_RATE", default_value_t = Lane::Check.published_rate())]
+    pub check_rate: f64,
+
+    /// Status queries a second that the account admits (QueryBatchRegisterDeviceStatus)
+    #[arg(long, env = "REGISTRAR_STATUS_RATE", default_value_t = Lane::Status.published_rate())]
+    pub status_rate: f64,
+
+    /// Registrations a second that the account admits (BatchRegisterDeviceWithApplyId)
+    #[arg(long, env = "REGISTRAR_REGISTER_RATE",
+          default_value_t = Lane::Register.published_rate())]
+    pub register_rate: f64,
+
+    /// Result pages a second that the account admits (QueryPageByApplyId)
+    #[arg(long, env = "REGISTRAR_PAGE_RATE", default_value_t = Lane::Page.published_rate())]
+    pub page_rate: f64,
+
+    /// The share of these rates that is used; what is left is for others on the account. Above 0, at
+    /// most 1
+    #[arg(long, env = "REGISTRAR_QUOTA_SHARE", default_value_t = 1.0)]
+    pub quota_share: f64,
+
+    /// How late a call may use its permit. Must exceed the round trip to the database; the rates
+    /// used are lower by this part of a second
+    #[arg(long, env = "REGISTRAR_PERMIT_WINDOW", default_value = "40ms",
+          value_parser = humantime::parse_duration)]
+    pub permit_window: Duration,
+
+    /// How long the upstream accepts a signed request. A request to register whose answer was lost
+    /// may be carried out until then
+    #[arg(long, env = "REGISTRAR_UPSTREAM_TIME_WINDOW", default_value = "15m",
+          value_parser = humantime::parse_duration)]
+    pub upstream_time_window: Duration,
+}
+
+impl Options {
+    /// Refuses settings that no lane can be worked with.
+    pub fn check(&self) -> Result<(), String> {
+        let rates =
+            [self.check_rate, self.status_rate, self.register_rate, self.page_rate];
+        if rates.iter().any(|rate| !rate.is_finite() || *rate <= 0.0) {
+            return Err("a rate must be above 0 calls a second".into());
+        }
+        if !(self.quota_share > 0.0 && self.quota_share <= 1.0) {
+            return Err("the quota share must be above 0 and at most 1".into());
+        }
+        if self.steps == 0 {
+            return Err("each lane needs at least one step in flight".into());
+        }
+        if self.lease < Duration::from_secs(1) {
+            return Err("the lease must be at least 1s".into());
+        }
+        if self.permit_window.is_zero() || self.permit_window > Duration::from_secs(1) {
+            return Err("the permit window must be above 0 and at most 1s".into());
+        }
+        Ok(())
+    }
+
+    /// From one slot of a lane to the next: the published rate, thinned so that no sliding second
+    /// sees more than it although a call may be late by the permit window.
+    fn spacing(&self, lane: Lane) -> Duration {
+        let rate = match lane {
+            Lane::Check => self.check_rate,
+            Lane::Status => self.status_rate,
+            Lane::Register => self.register_rate,
+            Lane::Page => self.page_rate,
+        };
+        (Duration::from_secs(1) + self.permit_window).div_f64(rate * self.quota_share)
+    }
+}
+
+/// The workers of one process.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    store: Store,
+    upstream: Client,
+    pace: Arc<pace::Pace>,
+    options: Arc<Options>,
+    /// Changes when there may be something new to do.
+    wake: watch::Receiver<u64>,
+}
+
+impl Worker {
+    /// Workers that look when `wake` changes, when something is due, and every second.
+    pub fn new(
+        store: Store,
+        upstream: Client,
+        options: Options,
+        wake: watch::Receiver<u64>,
+    ) -> Self {
+        Self { store, upstream, pace: Arc::default(), options: Arc::new(options), wake }
+    }
+
+    /// Works all lanes until `stop`, then finishes the steps in flight.
+    pub async fn run(self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        for &lane in Lane::ALL {
+            let lane = lane::LaneWorker::new(self.clone(), lane, tasks.clone());
+            tasks.spawn(lane.run(stop.clone()));
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+}

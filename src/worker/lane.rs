@@ -1,0 +1,144 @@
+//! One lane: takes permits when rounds are due, and starts a step with each.
+
+use std::{error::Error as StdError, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Worker, permit::Slot};
+use crate::{domain::Lane, store};
+
+/// How long a lane sleeps at most before it looks without being woken.
+const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+
+/// How long a lane pauses after the database failed it.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How much time a block of permits covers: few statements, and little lost with a process.
+const BLOCK: Duration = Duration::from_millis(250);
+
+/// One lane of a process.
+pub(super) struct LaneWorker {
+    worker: Worker,
+    lane: Lane,
+    /// Room for steps in flight.
+    room: Arc<Semaphore>,
+    steps: TaskTracker,
+}
+
+/// What a look at the lane came to.
+enum Look {
+    Worked,
+    Idle(Duration),
+}
+
+impl LaneWorker {
+    pub(super) fn new(worker: Worker, lane: Lane, steps: TaskTracker) -> Self {
+        let room = Arc::new(Semaphore::new(worker.options.steps as usize));
+        Self { worker, lane, room, steps }
+    }
+
+    /// Works the lane until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut wake = self.worker.wake.clone();
+        let mut failing = false;
+        while !stop.is_cancelled() {
+            // Listen before looking, or work that arrives in between is missed.
+            wake.mark_unchanged();
+            let pause = match self.look(&stop).await {
+                Ok(Look::Worked) => continue,
+                Ok(Look::Idle(pause)) => {
+                    failing = false;
+                    pause
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        let error = &error as &dyn StdError;
+                        tracing::error!(error, lane = self.lane.as_str(), "the lane cannot work");
+                    }
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+                Ok(()) = wake.changed(), if !failing => {}
+            }
+        }
+    }
+
+    async fn look(&self, stop: &CancellationToken) -> Result<Look, store::Error> {
+        let room = self.room.available_permits() as u32;
+        if room == 0 {
+            // The next step that ends makes room.
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = self.room.acquire() => {}
+            }
+            return Ok(Look::Worked);
+        }
+        let spacing = self.worker.options.spacing(self.lane);
+        let block = (BLOCK.as_secs_f64() / spacing.as_secs_f64()).max(1.0) as u32;
+        let look = self.worker.store.look(self.lane, block.min(room)).await?;
+        if look.due == 0 {
+            return Ok(Look::Idle(look.next.unwrap_or(LOOK_ANYWAY).min(LOOK_ANYWAY)));
+        }
+        for slot in self.worker.slots(self.lane, look.due, ahead(self.lane)).await? {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep_until(slot.open - ahead(self.lane)) => {}
+            }
+            if !self.start(slot).await? {
+                break;
+            }
+        }
+        Ok(Look::Worked)
+    }
+
+    /// Starts a step of the round whose turn it is; false if none is due any more.
+    async fn start(&self, slot: Slot) -> Result<bool, store::Error> {
+        if slot.close <= Instant::now() {
+            return Ok(true);
+        }
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return Ok(false) };
+        let lease = self.worker.options.lease;
+        let signed_at = self.worker.upstream.now();
+        let Some(claim) = self.worker.store.claim(self.lane, lease, signed_at).await? else {
+            return Ok(false);
+        };
+        let worker = self.worker.clone();
+        let lane = self.lane;
+        self.steps.spawn(async move {
+            let _room = room;
+            let (apply, round_no) = (claim.apply, claim.round_no);
+            match worker.step(lane, claim, slot).await {
+                Ok(()) => {}
+                Err(error @ store::Error::LeaseLost { .. }) => {
+                    tracing::info!(apply.id = %apply, round.no = round_no, %error, "a step was overtaken");
+                }
+                Err(error) => {
+                    let error = &error as &dyn StdError;
+                    tracing::error!(
+                        error,
+                        apply.id = %apply,
+                        round.no = round_no,
+                        "a step failed; its round is due again when the lease ends"
+                    );
+                }
+            }
+        });
+        Ok(true)
+    }
+}
+
+/// How long before its slot a round is claimed: time to read and hash the names of a check, and
+/// little otherwise, since what is leased waits.
+fn ahead(lane: Lane) -> Duration {
+    match lane {
+        Lane::Check => Duration::from_millis(75),
+        Lane::Status | Lane::Register | Lane::Page => Duration::from_millis(10),
+    }
+}
