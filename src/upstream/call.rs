@@ -1,0 +1,350 @@
+//! One call: prepared ahead of its slot, sent as often as asked, judged when it ends.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, mem,
+    time::Duration,
+};
+
+use reqwest::{
+    Response,
+    header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_util::bytes::Bytes;
+use uuid::Uuid;
+
+use crate::upstream::{
+    Client,
+    clock::{self, Lesson},
+    errors::{Error, Scope},
+    refused::{Kind, Refused},
+    signature::{Request, sha256},
+    wire::{Envelope, Take},
+};
+
+const USER_AGENT: &str = concat!("registrar/", env!("CARGO_PKG_VERSION"));
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The largest answer that is read. 10,000 refused names with their details are about 3 MB.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// The longest pause that the upstream may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// What the upstream can be asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    BatchCheckDeviceNames,
+    QueryBatchRegisterDeviceStatus,
+    BatchRegisterDeviceWithApplyId,
+    QueryPageByApplyId,
+}
+
+/// Which product a call is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Product<'a> {
+    pub product_key: &'a str,
+    /// Of the instance that the product lives in; old public instances have none.
+    pub iot_instance_id: Option<&'a str>,
+}
+
+/// A prepared call: body built and hashed; nothing sent yet. Each send has a new nonce.
+#[derive(Clone)]
+pub struct Call<T> {
+    client: Client,
+    action: Action,
+    query: String,
+    /// Empty with all actions but the check.
+    body: Bytes,
+    body_sha256: String,
+    take: Take<T>,
+}
+
+/// What became of one send.
+#[derive(Debug)]
+pub struct Answer<T> {
+    pub outcome: Result<T, Error>,
+    /// The upstream's name for this call, good for asking its support.
+    pub request_id: Option<String>,
+    /// Known as soon as the answer begins.
+    pub http_status: Option<u16>,
+    /// From the send to the end of the answer, or to giving up.
+    pub took: Duration,
+}
+
+impl Action {
+    /// As the upstream spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BatchCheckDeviceNames => "BatchCheckDeviceNames",
+            Self::QueryBatchRegisterDeviceStatus => "QueryBatchRegisterDeviceStatus",
+            Self::BatchRegisterDeviceWithApplyId => "BatchRegisterDeviceWithApplyId",
+            Self::QueryPageByApplyId => "QueryPageByApplyId",
+        }
+    }
+}
+
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("action", &self.action)
+            .field("query", &self.query)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Call<T> {
+    pub(super) fn new(
+        client: &Client,
+        action: Action,
+        query: String,
+        body: Bytes,
+        take: Take<T>,
+    ) -> Self {
+        let body_sha256 = sha256(&body);
+        Self {
+            client: client.clone(),
+            action,
+            query,
+            body,
+            body_sha256,
+            take,
+        }
+    }
+
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// Sends now, giving up at `deadline`, and never later than the client's own timeout. `date`
+    /// is the one that is signed; `None` means now. At most one request reaches the upstream.
+    pub async fn send(&self, deadline: Instant, date: Option<OffsetDateTime>) -> Answer<T> {
+        let begun = Instant::now();
+        let deadline = deadline.min(begun + self.client.shared.timeout);
+        let signed = date.unwrap_or_else(|| self.client.shared.clock.now());
+        let mut heard = Heard::default();
+        let body = if deadline <= begun {
+            Err(Error::unsent(
+                "the time for this call was over before it was sent",
+                None,
+            ))
+        } else {
+            // Also a connection that was still being made ends here as "may have been done";
+            // the connect timeout, being shorter, nearly always comes first.
+            tokio::time::timeout_at(deadline, self.exchange(signed, &mut heard))
+                .await
+                .unwrap_or_else(|_| Err(Error::unclear("the answer did not come in time", None)))
+        };
+        let outcome = body
+            .and_then(|body| self.read(&body, &mut heard))
+            .map_err(|error| self.with_hints(error, &heard, signed, date.is_some()));
+        Answer {
+            outcome,
+            request_id: heard.request_id,
+            http_status: heard.http_status,
+            took: begun.elapsed(),
+        }
+    }
+
+    /// Sends the request and reads the whole of the answer.
+    async fn exchange(&self, signed: OffsetDateTime, heard: &mut Heard) -> Result<Vec<u8>, Error> {
+        let shared = &self.client.shared;
+        let mut url = shared.origin.clone();
+        url.set_query(Some(&self.query));
+        let request = shared
+            .http
+            .post(url)
+            .headers(self.headers(signed))
+            .body(self.body.clone());
+        let mut response = request.send().await.map_err(|error| {
+            if error.is_connect() || error.is_builder() {
+                Error::unsent("the upstream cannot be reached", Some(error))
+            } else {
+                Error::unclear("the connection broke before an answer came", Some(error))
+            }
+        })?;
+        heard.listen(&response, |text| shared.redaction.clean(text));
+        if response
+            .content_length()
+            .is_some_and(|length| length > MAX_ANSWER)
+        {
+            return Err(too_long());
+        }
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if (body.len() + chunk.len()) as u64 > MAX_ANSWER => {
+                    return Err(too_long());
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Ok(body),
+                Err(error) => return Err(Error::unclear("the answer was cut off", Some(error))),
+            }
+        }
+    }
+
+    fn headers(&self, signed: OffsetDateTime) -> HeaderMap {
+        let shared = &self.client.shared;
+        let request = Request {
+            action: self.action.name(),
+            host: &shared.host,
+            query: &self.query,
+            content_type: (!self.body.is_empty()).then_some(FORM),
+            body_sha256: &self.body_sha256,
+            user_agent: USER_AGENT,
+            date: &clock::format(signed),
+            nonce: &Uuid::new_v4().to_string(),
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in request.sign(&shared.credentials) {
+            let mut value = HeaderValue::try_from(value)
+                .expect("the credentials were checked, and all else is plain ASCII");
+            value.set_sensitive(matches!(name, "authorization" | "x-acs-security-token"));
+            headers.insert(name, value);
+        }
+        if self.body.is_empty() {
+            // Left to itself, the HTTP client says nothing about a body that is not there.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        headers
+    }
+
+    /// Takes the answer apart. Success is what the upstream calls success, at HTTP 2xx, and whose
+    /// data are all there.
+    fn read(&self, body: &[u8], heard: &mut Heard) -> Result<T, Error> {
+        let redaction = &self.client.shared.redaction;
+        let http_status = heard.http_status.unwrap_or_default();
+        let Some(mut envelope) = Envelope::parse(body) else {
+            return Err(match http_status {
+                429 => Error::refused(http_status, None, None, Vec::new()),
+                _ => garbage(http_status),
+            });
+        };
+        if let Some(id) = envelope.request_id.take().filter(|id| !id.is_empty()) {
+            heard.request_id = Some(redaction.clean(&id));
+        }
+        if envelope.success == Some(true) && (200..300).contains(&http_status) {
+            return (self.take)(envelope, redaction).ok_or_else(|| garbage(http_status));
+        }
+        let code = envelope.code.take().filter(|code| !code.is_empty());
+        let text = envelope.take_text();
+        let mut refused = envelope.take_refused(redaction);
+        let says_no = code.is_some() || !refused.is_empty() || http_status == 429;
+        if envelope.success == Some(true) || !says_no {
+            return Err(garbage(http_status));
+        }
+        self.resolve_nicknames(&mut refused);
+        let clean = |text: String| redaction.clean(&text);
+        Err(Error::refused(
+            http_status,
+            code.map(clean),
+            text.map(clean),
+            refused,
+        ))
+    }
+
+    fn with_hints(
+        &self,
+        mut error: Error,
+        heard: &Heard,
+        signed: OffsetDateTime,
+        asked: bool,
+    ) -> Error {
+        error.retry_after = heard.retry_after;
+        if error.scope == Scope::Clock {
+            match self
+                .client
+                .shared
+                .clock
+                .learn(heard.date.as_deref(), signed, asked)
+            {
+                Lesson::Nothing => {}
+                Lesson::Corrected => error.clock_corrected = true,
+                Lesson::OldDate => error.scope = Scope::Call,
+            }
+        }
+        error
+    }
+
+    /// The list of illegal nicknames holds nicknames, and only the request knows whose they are.
+    fn resolve_nicknames(&self, refused: &mut Vec<Refused>) {
+        if refused.iter().all(|device| device.kind != Kind::Nickname) {
+            return;
+        }
+        let mut owners: HashMap<String, Vec<String>> = HashMap::new();
+        let mut owner = None;
+        for (name, value) in form_urlencoded::parse(&self.body) {
+            if name.ends_with("Nickname") {
+                let names = owners.entry(value.into_owned()).or_default();
+                names.extend(owner.take());
+            } else {
+                owner = Some(value.into_owned());
+            }
+        }
+        let stands_for = |device: &Refused| {
+            owners
+                .get(&device.name)
+                .filter(|_| device.kind == Kind::Nickname)
+        };
+        let mut seen: HashSet<String> = refused
+            .iter()
+            .filter(|device| stands_for(device).is_none())
+            .map(|device| device.name.clone())
+            .collect();
+        let resolved = mem::take(refused).into_iter().flat_map(|device| {
+            let names: Vec<_> = match stands_for(&device) {
+                Some(names) => names
+                    .iter()
+                    .filter(|name| seen.insert((*name).clone()))
+                    .cloned()
+                    .collect(),
+                None => vec![device.name.clone()],
+            };
+            names.into_iter().map(move |name| Refused {
+                name,
+                ..device.clone()
+            })
+        });
+        *refused = resolved.collect();
+    }
+}
+
+/// What is known of an answer once its head is in, even if the rest never comes.
+#[derive(Default)]
+struct Heard {
+    http_status: Option<u16>,
+    request_id: Option<String>,
+    date: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Heard {
+    fn listen(&mut self, response: &Response, clean: impl Fn(&str) -> String) {
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(&clean);
+        let number = |name: &str| {
+            header(name)?
+                .parse::<u64>()
+                .ok()
+                .filter(|number| *number > 0)
+        };
+        self.http_status = Some(response.status().as_u16());
+        self.request_id = header("x-acs-request-id");
+        self.date = header(DATE.as_str());
+        self.retry_after = number("x-acs-retry-after")
+            .map(Duration::from_millis)
+            .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs))
+            .map(|pause| pause.min(MAX_RETRY_AFTER));
+    }
+}
+
+fn too_long() -> Error {
+    Error::unclear("the answer is longer than any answer of the upstream", None)
+}
+
+fn garbage(http_status: u16) -> Error {
+    let message = format!("the answer (HTTP {http_status}) is not one of the upstream");
+    Error::unclear(&message, None)
+}
