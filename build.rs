@@ -7,7 +7,7 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=migrations");
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo names the output directory")?);
     let descriptors = protox::compile(["registrar/v1/registrar.proto"], ["proto"])?;
     fs::write(
         out.join("registrar.v1.bin"),

@@ -2,6 +2,5 @@
 pub mod domain;
 pub mod proto;
 pub mod store;
-pub mod hub;
-pub mod service;
-pub mod cli;
+pub mod upstream;
+pub mod worker;

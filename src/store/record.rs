@@ -74,8 +74,10 @@ impl Store {
         } else {
             update_round(&mut *tx, claim, record).await?;
         }
-        if let Some(names) = &record.page {
-            insert_page(&mut tx, claim, names).await?;
+        match &record.page {
+            Some(names) => insert_page(&mut tx, claim, names).await?,
+            None if claim.round.phase == Phase::Listing => forget_pages(&mut tx, claim, record).await?,
+            None => {}
         }
         if let Some(call) = &record.call {
             insert_call(&mut tx, claim, call).await?;
@@ -193,6 +195,24 @@ async fn insert_page(
     )
     .execute(&mut **tx)
     .await?;
+    Ok(())
+}
+
+/// Pages are kept until they are folded into the chunks.
+async fn forget_pages(
+    tx: &mut Transaction<'_, Postgres>,
+    claim: &Claim,
+    record: &Record,
+) -> Result<(), Error> {
+    if record.change.round.phase != Phase::Listing {
+        sqlx::query!(
+            "DELETE FROM listed WHERE apply_id = $1 AND round_no = $2",
+            claim.apply.0,
+            claim.round_no,
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
     Ok(())
 }
 

@@ -72,6 +72,8 @@ pub struct Answer<T> {
     pub http_status: Option<u16>,
     /// From the send to the end of the answer, or to giving up.
     pub took: Duration,
+    /// When the upstream answered, by its own clock where it said so and by ours otherwise.
+    pub at: OffsetDateTime,
 }
 
 impl Action {
@@ -141,8 +143,10 @@ impl<T> Call<T> {
         let outcome = body
             .and_then(|body| self.read(&body, &mut heard))
             .map_err(|error| self.with_hints(error, &heard, signed, date.is_some()));
+        let at = heard.date.as_deref().and_then(clock::parse);
         Answer {
             outcome,
+            at: at.unwrap_or_else(|| self.client.shared.clock.now()),
             request_id: heard.request_id,
             http_status: heard.http_status,
             took: begun.elapsed(),

@@ -96,6 +96,11 @@ impl Client {
         })
     }
 
+    /// What time it is, by the machine's clock as the upstream has corrected it.
+    pub fn now(&self) -> time::OffsetDateTime {
+        self.shared.clock.now()
+    }
+
     /// Asks whether these devices (name, nickname) could be registered: at most 10,000, or 1,000
     /// of a product with X.509. The upstream drops what exceeds that in silence.
     pub fn check_names<'n>(

@@ -76,7 +76,8 @@ pub(super) fn format(date: OffsetDateTime) -> String {
     )
 }
 
-fn parse(header: &str) -> Option<OffsetDateTime> {
+/// The date of an HTTP header, if it is one.
+pub(super) fn parse(header: &str) -> Option<OffsetDateTime> {
     PrimitiveDateTime::parse(header.trim(), HTTP_DATE)
         .ok()
         .map(PrimitiveDateTime::assume_utc)

@@ -1,0 +1,167 @@
+//! Every setting, from flags and from the environment. No room reads the environment itself.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+
+use crate::{dev, hub, service, simulator, store, telemetry, upstream, worker};
+
+/// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
+#[derive(Debug, Parser)]
+#[command(name = "registrar", version, about, max_term_width = 100)]
+pub struct Config {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// What is logged.
+    #[command(flatten)]
+    pub telemetry: telemetry::Options,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API and work the lanes, against a database and an upstream
+    Serve(Box<Serve>),
+    /// Bring the schema of the database up to date
+    Migrate(Migrate),
+    /// Serve the upstream's HTTP API without the upstream, for tests and development
+    Simulate(Simulate),
+    /// Serve everything in one process: a private PostgreSQL, the simulator and the service
+    Dev(Box<Dev>),
+}
+
+/// Settings of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Where the gRPC API listens
+    #[arg(long, env = "REGISTRAR_LISTEN", default_value = "127.0.0.1:50051")]
+    pub listen: SocketAddr,
+
+    /// Where health is told over HTTP
+    #[arg(long, env = "REGISTRAR_ADMIN_LISTEN", default_value = "127.0.0.1:9464")]
+    pub admin_listen: SocketAddr,
+
+    /// How long calls and steps in flight may take to finish once the process is told to stop
+    #[arg(long, env = "REGISTRAR_GRACE", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+
+    /// The rooms.
+    #[command(flatten)]
+    pub rooms: Rooms,
+}
+
+/// Settings of the rooms that make up the service.
+#[derive(Clone, Debug, Args)]
+#[allow(missing_docs, reason = "each room documents its own")]
+pub struct Rooms {
+    #[command(flatten)]
+    pub store: store::Options,
+    #[command(flatten)]
+    pub upstream: upstream::Options,
+    #[command(flatten)]
+    pub worker: worker::Options,
+    #[command(flatten)]
+    pub hub: hub::Options,
+    #[command(flatten)]
+    pub service: service::Options,
+}
+
+/// Settings of `migrate`.
+#[derive(Clone, Debug, Args)]
+pub struct Migrate {
+    /// The database.
+    #[command(flatten)]
+    pub store: store::Options,
+}
+
+/// Settings of `simulate`.
+#[derive(Clone, Debug, Args)]
+pub struct Simulate {
+    /// Where the simulator listens
+    #[arg(long, env = "REGISTRAR_SIMULATOR_LISTEN", default_value = "127.0.0.1:8090")]
+    pub listen: SocketAddr,
+
+    /// The simulator.
+    #[command(flatten)]
+    pub simulator: simulator::Options,
+}
+
+/// Settings of `dev`.
+#[derive(Clone, Debug, Args)]
+pub struct Dev {
+    /// Where the simulator listens
+    #[arg(long, env = "REGISTRAR_SIMULATOR_LISTEN", default_value = "127.0.0.1:8090")]
+    pub simulator_listen: SocketAddr,
+
+    /// Submit this CSV file as a client would, watch it, have its valid devices registered, and
+    /// print what became of it
+    #[arg(long, value_name = "FILE")]
+    pub submit: Option<PathBuf>,
+
+    /// Stop when the submitted apply has settled
+    #[arg(long, requires = "submit")]
+    pub exit: bool,
+
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub dev: dev::Options,
+
+    /// The service.
+    #[command(flatten)]
+    pub serve: Serve,
+
+    /// The simulator.
+    #[command(flatten)]
+    pub simulator: simulator::Options,
+}
+
+impl Config {
+    /// Fills in what the environment says under other names, and refuses settings that are each
+    /// fine and together wrong.
+    pub fn checked(mut self) -> Result<Self, clap::Error> {
+        match &mut self.command {
+            Command::Serve(serve) => {
+                database_url(&mut serve.rooms.store);
+                check(serve.rooms.upstream.check())?;
+                check(serve.check())?;
+            }
+            Command::Migrate(migrate) => database_url(&mut migrate.store),
+            Command::Simulate(simulate) => check(simulate.simulator.check())?,
+            Command::Dev(dev) => {
+                database_url(&mut dev.serve.rooms.store);
+                check(dev.simulator.check())?;
+                check(dev.serve.check())?;
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl Serve {
+    fn check(&self) -> Result<(), String> {
+        let worker = &self.rooms.worker;
+        worker.check()?;
+        if self.rooms.store.database_connections < 2 {
+            return Err("at least 2 connections to the database are needed".into());
+        }
+        if worker.upstream_time_window <= worker.lease {
+            return Err("the upstream's time window must outlast the lease".into());
+        }
+        Ok(())
+    }
+}
+
+fn check(result: Result<(), String>) -> Result<(), clap::Error> {
+    result.map_err(|text| Config::command().error(ErrorKind::ValueValidation, text))
+}
+
+/// `DATABASE_URL` is what other tools call it.
+fn database_url(store: &mut store::Options) {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    let other = || std::env::var("DATABASE_URL").ok();
+    store.database_url =
+        store.database_url.take().filter(|url| !url.is_empty()).or_else(other);
+}

@@ -1,0 +1,379 @@
+//! What an answer means for a round: an event, or that it waits.
+//!
+//! Nothing here ends a device but what the upstream said of it. A failure that says nothing of the
+//! devices is waited out, for as long as its scope asks for.
+
+use std::{collections::HashMap, time::Duration};
+
+use time::OffsetDateTime;
+
+use super::{pace::Pace, step::backoff};
+use crate::{
+    domain::{
+        Ordinal, Phase, Reason, ReasonCode, Round, device,
+        round::{Change, Event, Settle},
+    },
+    store::{Claim, Intent, Members},
+    upstream::{
+        self, Answer, Checked, Error, Kind, Page, Refused, Registered, Scope, Status, Verdict,
+    },
+};
+
+/// The pause after a throttled call that names none.
+pub(super) const THROTTLED: Duration = Duration::from_secs(1);
+
+/// How often a round asks whether what blocks it has been lifted.
+const PROBE: Duration = Duration::from_secs(30);
+
+/// The pause before asking how a round stands that the upstream refused to register.
+const AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
+/// How often a result that falls short is counted before it is believed.
+const COUNTS: i32 = 3;
+
+/// The part of the upstream's time window in which a request may be sent again.
+const RESEND: f64 = 2.0 / 3.0;
+
+/// What follows from an answer.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) next: Next,
+    /// How long until the round is due, beyond what the phase asks for.
+    pub(super) pause: Duration,
+    /// Whether the attempt came to nothing.
+    pub(super) counts: bool,
+    /// A result page that was read.
+    pub(super) page: Option<Vec<String>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Next {
+    /// The round stays in its phase.
+    Wait,
+    Event(Event),
+}
+
+impl Judged {
+    pub(super) fn now(event: Event) -> Self {
+        Self { next: Next::Event(event), pause: Duration::ZERO, counts: false, page: None }
+    }
+
+    fn after(pause: Duration, event: Event) -> Self {
+        Self { pause, ..Self::now(event) }
+    }
+
+    fn wait(pause: Duration) -> Self {
+        Self { next: Next::Wait, pause, counts: false, page: None }
+    }
+
+    /// Waits out a failure that says nothing of the devices.
+    fn failed(error: &Error, attempts: i32) -> Self {
+        let (pause, counts) = pause(error, attempts);
+        Self { counts, ..Self::wait(pause) }
+    }
+}
+
+/// How long to wait after a failure, and whether it counts as an attempt that came to nothing.
+fn pause(error: &Error, attempts: i32) -> (Duration, bool) {
+    let asked_for = error.retry_after.unwrap_or_default();
+    match (error.verdict, error.scope) {
+        (Verdict::Again, _) if error.throttled() => (asked_for.max(THROTTLED), false),
+        (Verdict::Again, Scope::Clock) if error.clock_corrected => (Duration::ZERO, false),
+        (_, Scope::Apply | Scope::Lane | Scope::Account | Scope::Clock) => {
+            (asked_for.max(PROBE), false)
+        }
+        (Verdict::Again | Verdict::Unclear | Verdict::Final, Scope::Call) => {
+            (asked_for.max(backoff(attempts)), true)
+        }
+    }
+}
+
+/// Judges the answer to BatchCheckDeviceNames. A lost one costs an abandoned upstream apply.
+pub(super) fn check(answer: &Answer<Checked>, members: &Members, attempts: i32) -> Judged {
+    match &answer.outcome {
+        Ok(checked) => Judged::now(Event::CheckAccepted { upstream_apply: checked.apply_id }),
+        Err(error) if error.verdict != Verdict::Final => Judged::failed(error, attempts),
+        Err(error) if is(error, "iot.device.TooManyDeviceNamesPerRequest") => {
+            Judged::now(Event::TooLarge)
+        }
+        Err(error) if !error.refused.is_empty() || blames_a_device(error) => {
+            let said = Said { request_id: &answer.request_id, text: &error.message };
+            let refused = said.reasons(&error.refused, &members.by_name());
+            Judged::now(Event::CheckFailed { refused, valid: Vec::new(), said: said.of_nobody() })
+        }
+        Err(error) => Judged::failed(error, attempts),
+    }
+}
+
+/// Whether the answer to a status query names devices, so that the round's own are needed.
+pub(super) fn names_devices(answer: &Answer<Status>) -> bool {
+    use upstream::Phase as P;
+    matches!(&answer.outcome, Ok(status) if matches!(status.phase, P::CheckFailed | P::CreateFailed))
+}
+
+/// Judges the answer to QueryBatchRegisterDeviceStatus.
+pub(super) fn status(
+    answer: &Answer<Status>,
+    claim: &Claim,
+    members: Option<&Members>,
+    window: Duration,
+) -> Judged {
+    use upstream::Phase as P;
+    let registering = claim.round.phase == Phase::Registering;
+    let creating = claim.round.accepted && claim.round.phase != Phase::Check;
+    let poll = Judged::wait(Pace::again(claim.asked_ago.unwrap_or_default()));
+    let status = match &answer.outcome {
+        Ok(status) => status,
+        Err(error) if error.not_found() => return not_found(answer, claim, window),
+        Err(error) => return Judged::failed(error, claim.attempts),
+    };
+    match (&status.phase, claim.round.phase) {
+        (P::CheckSuccess, Phase::Checking) => Judged::now(Event::CheckPassed),
+        (P::CheckSuccess, Phase::Registering) => unheard(answer, claim, window),
+        (P::CheckFailed, Phase::Checking) => {
+            let (refused, valid, said) = named(answer, status, members, "CHECK_FAILED");
+            Judged::now(Event::CheckFailed { refused, valid, said })
+        }
+        (P::CheckFailed, Phase::Registering) => not_found(answer, claim, window),
+        (P::Create, Phase::Checking | Phase::Registering) if creating => {
+            Judged::now(Event::RegisterAccepted)
+        }
+        (P::CreateSuccess, _) if creating => Judged::now(Event::CreateSucceeded),
+        (P::CreateFailed, _) if creating => {
+            let (refused, created, _) = named(answer, status, members, "CREATE_FAILED");
+            Judged::now(Event::CreateFailed { created, refused })
+        }
+        // Neither checked nor being created: not a state in which it was asked to register.
+        _ if registering => Judged::wait(AFTER_REFUSAL),
+        _ => poll,
+    }
+}
+
+/// An upstream apply that the upstream does not know (any more): proof that nothing was registered
+/// under it once no request to register can be under way.
+fn not_found(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
+    match claim.round.phase {
+        Phase::Checking if !claim.round.accepted => Judged::now(Event::ApplyGone),
+        Phase::Checking => Judged::after(AFTER_REFUSAL, Event::ApplyGone),
+        Phase::Registering if is_closed(answer, claim, window) => Judged::now(Event::ApplyGone),
+        // In creation it proves nothing.
+        _ => Judged { counts: true, ..Judged::wait(backoff(claim.attempts)) },
+    }
+}
+
+/// A round that was asked to register and still stands checked.
+fn unheard(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
+    let Some(intent) = claim.intent else { return Judged::now(Event::NotRegistered) };
+    if is_closed(answer, claim, window) {
+        Judged::now(Event::NotRegistered)
+    } else if may_be_sent_again(answer.at, &intent, window) {
+        Judged::now(Event::RegisterUnheard)
+    } else {
+        let left = window - (answer.at - intent.signed_at);
+        Judged::wait(AFTER_REFUSAL.max(left.try_into().unwrap_or_default()))
+    }
+}
+
+/// Whether there is time enough left for a request of this date to be sent and accepted.
+pub(super) fn may_be_sent_again(now: OffsetDateTime, intent: &Intent, window: Duration) -> bool {
+    now < intent.signed_at + window.mul_f64(RESEND)
+}
+
+/// Whether no request under the claim's intent can be carried out any more.
+fn is_closed(answer: &Answer<Status>, claim: &Claim, window: Duration) -> bool {
+    claim.intent.is_none_or(|intent| answer.at > intent.signed_at + window)
+}
+
+/// Judges the answer to BatchRegisterDeviceWithApplyId. `fresh`: no request was sent before it.
+pub(super) fn register(answer: &Answer<Registered>, fresh: bool, attempts: i32) -> Judged {
+    let error = match &answer.outcome {
+        Ok(_) => return Judged::now(Event::RegisterAccepted),
+        Err(error) if error.running() => return Judged::now(Event::RegisterAccepted),
+        Err(error) => error,
+    };
+    let (pause, counts) = pause(error, attempts);
+    let event = match (error.verdict, fresh) {
+        (Verdict::Again, true) => Event::NotRegistered,
+        (Verdict::Again, false) => Event::RegisterUnheard,
+        (Verdict::Final, true) if error.not_found() => Event::ApplyGone,
+        (Verdict::Final, true) => {
+            return Judged::after(pause.max(AFTER_REFUSAL), Event::RegisterRefused);
+        }
+        // Refused although, or because, an earlier request was heard; or not known at all.
+        (Verdict::Final, false) | (Verdict::Unclear, _) => {
+            return Judged { counts, ..Judged::wait(backoff(1)) };
+        }
+    };
+    Judged { counts, ..Judged::after(pause, event) }
+}
+
+/// Judges the answer to QueryPageByApplyId; `before` are the names on the pages before.
+pub(super) fn page(
+    answer: &Answer<Page>,
+    claim: &Claim,
+    members: &Members,
+    before: &[String],
+) -> Judged {
+    let page = match &answer.outcome {
+        Ok(page) => page,
+        Err(error) => return Judged::failed(error, claim.attempts),
+    };
+    if claim.round.phase == Phase::Counting {
+        let short = page.total < members.ordinals.len() as u64;
+        return if short && claim.attempts < COUNTS {
+            Judged { counts: true, ..Judged::wait(backoff(claim.attempts)) }
+        } else {
+            Judged::now(Event::Counted { total: page.total })
+        };
+    }
+    let last = page.names.is_empty()
+        || page.page_count.is_some_and(|pages| i64::from(claim.page) + 1 >= i64::from(pages));
+    if !last {
+        return Judged { page: Some(page.names.clone()), ..Judged::wait(Duration::ZERO) };
+    }
+    let by_name = members.by_name();
+    let mut present: Vec<Ordinal> = before
+        .iter()
+        .chain(&page.names)
+        .filter_map(|name| by_name.get(name.as_str()).copied())
+        .collect();
+    present.sort_unstable();
+    present.dedup();
+    Judged::now(Event::Listed { present })
+}
+
+/// Whom a failed check or creation names: the refused with their reasons, the others.
+fn named(
+    answer: &Answer<Status>,
+    status: &Status,
+    members: Option<&Members>,
+    word: &str,
+) -> (Vec<(Ordinal, Reason)>, Vec<Ordinal>, Reason) {
+    let by_name = members.map(Members::by_name).unwrap_or_default();
+    let text = format!("the upstream answered {word} and named no device");
+    let said = Said { request_id: &answer.request_id, text: &text };
+    let refused = said.reasons(&status.invalid, &by_name);
+    let no: std::collections::HashSet<Ordinal> = refused.iter().map(|(at, _)| *at).collect();
+    let mut fine: Vec<Ordinal> = status
+        .valid
+        .iter()
+        .filter_map(|name| by_name.get(name.as_str()).copied())
+        .filter(|at| !no.contains(at))
+        .collect();
+    fine.sort_unstable();
+    fine.dedup();
+    (refused, fine, said.of_nobody())
+}
+
+/// What an answer says of devices.
+struct Said<'a> {
+    request_id: &'a Option<String>,
+    text: &'a str,
+}
+
+impl Said<'_> {
+    /// The reasons of those refused devices that are the round's.
+    fn reasons(
+        &self,
+        refused: &[Refused],
+        by_name: &HashMap<&str, Ordinal>,
+    ) -> Vec<(Ordinal, Reason)> {
+        let ours = refused.iter().filter_map(|device| {
+            let at = by_name.get(device.name.as_str())?;
+            let code = match device.kind {
+                Kind::Exists => ReasonCode::Exists,
+                Kind::Name => ReasonCode::NameRefused,
+                Kind::Nickname => ReasonCode::NicknameRefused,
+                Kind::Other => ReasonCode::Refused,
+            };
+            Some((*at, self.reason(code, device.text.as_deref())))
+        });
+        let mut reasons: Vec<_> = ours.collect();
+        reasons.sort_by_key(|(at, _)| *at);
+        reasons.dedup_by_key(|(at, _)| *at);
+        reasons
+    }
+
+    fn of_nobody(&self) -> Reason {
+        self.reason(ReasonCode::Refused, None)
+    }
+
+    fn reason(&self, code: ReasonCode, text: Option<&str>) -> Reason {
+        Reason {
+            code,
+            text: device::readable(text.unwrap_or(self.text).to_owned()),
+            request_id: self.request_id.clone(),
+            first: None,
+        }
+    }
+}
+
+/// Codes that blame a device without always naming it.
+fn blames_a_device(error: &Error) -> bool {
+    [
+        "iot.device.InvalidDeviceNameExisted",
+        "iot.device.InvalidDeviceNickNameExisted",
+        "iot.device.InvalidFormattedDeviceName",
+        "iot.device.AlreadyExistedDeviceName",
+        "iot.device.InvalidDeviceParams",
+    ]
+    .iter()
+    .any(|code| is(error, code))
+}
+
+fn is(error: &Error, code: &str) -> bool {
+    error.code.as_deref().is_some_and(|ours| ours.eq_ignore_ascii_case(code))
+}
+
+/// Whether an event settles all open devices of its round.
+pub(super) fn settles(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::CheckPassed | Event::Counted { .. } | Event::TooLarge | Event::CheckFailed { .. }
+            | Event::CreateFailed { .. } | Event::Listed { .. }
+    )
+}
+
+/// A round that stays as it is.
+pub(super) fn unchanged(round: &Round) -> Change {
+    Change { round: round.clone(), settle: Settle::Nothing, parts: Vec::new() }
+}
+
+/// What the log of calls shows of an answer.
+pub(super) trait Subject {
+    fn result(&self) -> String;
+}
+
+impl Subject for Checked {
+    fn result(&self) -> String {
+        "OK".to_owned()
+    }
+}
+
+impl Subject for Registered {
+    fn result(&self) -> String {
+        "OK".to_owned()
+    }
+}
+
+impl Subject for Page {
+    fn result(&self) -> String {
+        format!("OK, {} in all", self.total)
+    }
+}
+
+impl Subject for Status {
+    fn result(&self) -> String {
+        use upstream::Phase as P;
+        match &self.phase {
+            P::Check => "CHECK",
+            P::CheckSuccess => "CHECK_SUCCESS",
+            P::CheckFailed => "CHECK_FAILED",
+            P::Create => "CREATE",
+            P::CreateSuccess => "CREATE_SUCCESS",
+            P::CreateFailed => "CREATE_FAILED",
+            P::Other(word) => word,
+        }
+        .to_owned()
+    }
+}

@@ -1,0 +1,254 @@
+//! One step: a claimed round taken one upstream call further.
+
+use std::{error::Error as StdError, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Worker,
+    judge::{self, Judged, Next, Subject},
+    permit::Slot,
+};
+use crate::{
+    domain::{Lane, Phase, retry::pause_after, round::Event},
+    store::{self, CallMade, Claim, Members, Record},
+    upstream::{Answer, Call, Error, Product},
+};
+
+/// What is left of a lease when a call must have ended, so that its result can be recorded.
+const TO_RECORD: Duration = Duration::from_millis(500);
+
+/// A call that is late for its slot, and a lease too short to wait for another.
+struct TooLate;
+
+impl Worker {
+    /// Takes a claimed round one call further and records what it learnt.
+    pub(super) async fn step(
+        &self,
+        lane: Lane,
+        claim: Claim,
+        slot: Slot,
+    ) -> Result<(), store::Error> {
+        let product = Product {
+            product_key: &claim.product_key,
+            iot_instance_id: Some(claim.iot_instance_id.as_str()).filter(|id| !id.is_empty()),
+        };
+        let id = claim.round.upstream_apply.unwrap_or_default();
+        match claim.round.phase {
+            Phase::Check => {
+                let members = self.store.members(&claim).await?;
+                if members.names.is_empty() {
+                    return self.record(&claim, Some(members), nothing_left(), None).await;
+                }
+                let call = self.upstream.check_names(product, members.devices());
+                let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
+                    return self.give_back(&claim).await;
+                };
+                let judged = judge::check(&answer, &members, claim.attempts);
+                self.finish(lane, &claim, Some(members), judged, answer, |ok| Some(ok.apply_id)).await
+            }
+            Phase::Registering if lane == Lane::Register => self.register(&claim, slot, product, id).await,
+            Phase::Checking | Phase::Registering | Phase::Creating => {
+                let call = self.upstream.status(product, id);
+                let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
+                    return self.give_back(&claim).await;
+                };
+                let members = match judge::names_devices(&answer) {
+                    true => Some(self.store.members(&claim).await?),
+                    false => None,
+                };
+                let window = self.options.upstream_time_window;
+                let judged = judge::status(&answer, &claim, members.as_ref(), window);
+                self.finish(lane, &claim, members, judged, answer, |_| Some(id)).await
+            }
+            Phase::Counting | Phase::Listing => {
+                let page = if claim.round.phase == Phase::Counting { 0 } else { claim.page };
+                let call = self.upstream.page(product, id, page as u32 + 1);
+                let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
+                    return self.give_back(&claim).await;
+                };
+                let members = self.store.members(&claim).await?;
+                let before = match claim.round.phase {
+                    Phase::Listing => self.store.listed(&claim).await?,
+                    _ => Vec::new(),
+                };
+                let judged = judge::page(&answer, &claim, &members, &before);
+                self.finish(lane, &claim, Some(members), judged, answer, |_| Some(id)).await
+            }
+            Phase::Held | Phase::Register | Phase::Ended => self.give_back(&claim).await,
+        }
+    }
+
+    /// Asks the upstream to register, under the intent that the claim has written.
+    async fn register(
+        &self,
+        claim: &Claim,
+        slot: Slot,
+        product: Product<'_>,
+        id: i64,
+    ) -> Result<(), store::Error> {
+        let Some(intent) = claim.intent else { return self.give_back(claim).await };
+        if intent.fresh && claim.stale {
+            return self.record(claim, None, Judged::now(Event::Stale), None).await;
+        }
+        let window = self.options.upstream_time_window;
+        if !intent.fresh && !judge::may_be_sent_again(self.upstream.now(), &intent, window) {
+            // Too late for its date; the status tells what became of the request.
+            return self.give_back(claim).await;
+        }
+        let call = self.upstream.register(product, id);
+        let date = Some(intent.signed_at);
+        let Ok(answer) = self.send(Lane::Register, claim, slot, &call, date).await? else {
+            let unsent = if intent.fresh { Event::NotRegistered } else { Event::RegisterUnheard };
+            return self.record(claim, None, Judged::now(unsent), None).await;
+        };
+        let judged = judge::register(&answer, intent.fresh, claim.attempts);
+        self.finish(Lane::Register, claim, None, judged, answer, |_| Some(id)).await
+    }
+
+    /// Sends a call within its slot. One that is late waits for the next slot, if the lease allows.
+    async fn send<T>(
+        &self,
+        lane: Lane,
+        claim: &Claim,
+        mut slot: Slot,
+        call: &Call<T>,
+        date: Option<OffsetDateTime>,
+    ) -> Result<Result<Answer<T>, TooLate>, store::Error> {
+        let deadline = claim.until - TO_RECORD.min(self.options.lease / 4);
+        loop {
+            sleep_until(slot.open).await;
+            let now = Instant::now();
+            if now >= deadline {
+                return Ok(Err(TooLate));
+            }
+            if now < slot.close {
+                let answer = call.send(deadline, date).await;
+                self.heed(lane, &answer).await?;
+                return Ok(Ok(answer));
+            }
+            match self.slots(lane, 1, Duration::ZERO).await?.next() {
+                Some(next) if next.open < deadline => slot = next,
+                _ => return Ok(Err(TooLate)),
+            }
+        }
+    }
+
+    /// Slows the lane down if the upstream asked for it.
+    async fn heed<T>(&self, lane: Lane, answer: &Answer<T>) -> Result<(), store::Error> {
+        match &answer.outcome {
+            Err(error) if error.throttled() => {
+                let pause = error.retry_after.unwrap_or(judge::THROTTLED);
+                tracing::warn!(lane = lane.as_str(), "the upstream throttled a call; the lane slows down");
+                self.store.slow_down(lane, pause).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The round as it was before the claim, due at once: nothing was sent.
+    async fn give_back(&self, claim: &Claim) -> Result<(), store::Error> {
+        let unchanged = Judged { next: Next::Wait, pause: Duration::ZERO, counts: false, page: None };
+        self.record(claim, None, unchanged, None).await
+    }
+
+    async fn finish<T>(
+        &self,
+        lane: Lane,
+        claim: &Claim,
+        members: Option<Members>,
+        judged: Judged,
+        answer: Answer<T>,
+        upstream_apply: impl FnOnce(&T) -> Option<i64>,
+    ) -> Result<(), store::Error>
+    where
+        T: Subject,
+    {
+        let (result, message) = match &answer.outcome {
+            Ok(ok) => (ok.result(), None),
+            Err(error) => {
+                log(claim, lane, error);
+                let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
+                (result, Some(error.message.clone()))
+            }
+        };
+        let made = CallMade {
+            lane,
+            upstream_apply: answer.outcome.as_ref().ok().and_then(upstream_apply)
+                .or(claim.round.upstream_apply),
+            took: answer.took,
+            result,
+            message,
+            request_id: answer.request_id,
+        };
+        self.record(claim, members, judged, Some(made)).await
+    }
+
+    /// Works out the round's next state and its next time, and records them.
+    async fn record(
+        &self,
+        claim: &Claim,
+        members: Option<Members>,
+        judged: Judged,
+        call: Option<CallMade>,
+    ) -> Result<(), store::Error> {
+        let members = match (&judged.next, members) {
+            (_, Some(members)) => members,
+            (Next::Event(event), None) if judge::settles(event) => self.store.members(claim).await?,
+            _ => Members::default(),
+        };
+        let before = claim.round.phase;
+        let (change, asked, open_intent) = match judged.next {
+            Next::Wait => (judge::unchanged(&claim.round), false, true),
+            Next::Event(event) => {
+                let asked = matches!(event, Event::CheckAccepted { .. } | Event::RegisterAccepted);
+                let open_intent = matches!(event, Event::RegisterUnheard);
+                (claim.round.clone().on(event, &members.ordinals)?, asked, open_intent)
+            }
+        };
+        let elapsed = claim.asked_ago.unwrap_or_default();
+        let phase = change.round.phase;
+        if phase != before && matches!(before, Phase::Checking | Phase::Creating) {
+            self.pace.finished(before, claim.devices as usize, elapsed);
+        }
+        let awaited = asked.then(|| self.pace.usual(phase, claim.devices as usize));
+        let record = Record {
+            change,
+            due_in: awaited.unwrap_or_default().max(judged.pause),
+            expected_in: awaited,
+            attempts: match (judged.counts, call.is_some()) {
+                (true, _) => claim.attempts,
+                (false, true) => 0,
+                (false, false) => claim.attempts - 1,
+            },
+            asked,
+            intent_open: open_intent,
+            page: judged.page,
+            call,
+        };
+        self.store.record(claim, &members.ordinals, &record).await
+    }
+}
+
+/// A round none of whose devices is open any more.
+fn nothing_left() -> Judged {
+    Judged::now(Event::NothingLeft)
+}
+
+fn log(claim: &Claim, lane: Lane, error: &Error) {
+    tracing::warn!(
+        apply.id = %claim.apply,
+        round.no = claim.round_no,
+        lane = lane.as_str(),
+        verdict = ?error.verdict,
+        scope = ?error.scope,
+        error = error as &dyn StdError,
+        "the upstream did not do as asked"
+    );
+}
+
+/// The pause after attempts that came to nothing.
+pub(super) fn backoff(attempts: i32) -> Duration {
+    pause_after(attempts.max(1) as u32, rand::random())
+}
