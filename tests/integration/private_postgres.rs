@@ -94,6 +94,12 @@ async fn durability_and_settings_reach_the_server() {
         assert_eq!(ask(&server, "SHOW max_connections").await, "7");
         assert_eq!(ask(&server, "SHOW shared_buffers").await, "128MB");
         assert_eq!(ask(&server, "SHOW listen_addresses").await, "");
+        let compression = ask(&server, "SHOW default_toast_compression").await;
+        let offered = ask(
+            &server,
+            "SELECT enumvals::text FROM pg_settings WHERE name = 'default_toast_compression'",
+        );
+        assert_eq!(compression == "lz4", offered.await.contains("lz4"));
     }
 }
 

@@ -86,25 +86,40 @@ impl Binaries {
                 .filter(|dir| dir.to_string_lossy().starts_with("/usr/pgsql-"))
                 .map(|dir| dir.join("bin")),
         );
-        let mut found: Vec<Self> = dirs.iter().filter_map(|dir| Self::in_dir(dir)).collect();
+        // Links lead to the same place, and asking it for its version takes 10 ms.
+        let mut places: Vec<PathBuf> = dirs.iter().filter_map(|dir| resolved(dir)).collect();
+        places.sort();
+        places.dedup();
+        let mut found: Vec<Self> = places.iter().filter_map(|dir| Self::in_dir(dir)).collect();
         found.sort_by(|a, b| b.cmp(a));
-        found.dedup();
         found
     }
 
     fn in_dir(dir: &Path) -> Option<Self> {
-        // The links are resolved so that a place is listed once, and none is relative: the server
-        // starts in another directory.
-        let dir = dir.canonicalize().ok()?;
-        if !dir.join("initdb").is_file() {
-            return None;
-        }
+        let dir = resolved(dir)?;
         let output = Command::new(dir.join("postgres"))
             .arg("--version")
             .output()
             .ok()?;
         let major = major_of(&String::from_utf8_lossy(&output.stdout))?;
         Some(Self { major, dir })
+    }
+}
+
+/// Where a directory's `postgres` really is, if its `initdb` is there too. No relative path is
+/// left, since the server starts in another directory.
+fn resolved(dir: &Path) -> Option<PathBuf> {
+    let real = dir
+        .join("postgres")
+        .canonicalize()
+        .ok()?
+        .parent()?
+        .to_path_buf();
+    let holds_both = |dir: &Path| dir.join("postgres").is_file() && dir.join("initdb").is_file();
+    if holds_both(&real) {
+        Some(real)
+    } else {
+        dir.canonicalize().ok().filter(|it| holds_both(it))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -63,20 +63,6 @@ impl Cluster {
         Ok(dir)
     }
 
-    /// Whether the server was built with lz4, which compresses our columns faster than the
-    /// default. The server itself is asked, since not every package brings `pg_config`.
-    pub(super) fn has_lz4(&self) -> bool {
-        let mut command = self.owner.command(&self.binaries.program("postgres"));
-        command.arg("-D").arg(&self.data);
-        command.args([
-            "-c",
-            "default_toast_compression=lz4",
-            "-C",
-            "default_toast_compression",
-        ]);
-        command.output().is_ok_and(|output| output.status.success())
-    }
-
     fn init(&self, root: &Path, durability: Durability) -> anyhow::Result<()> {
         // Only a whole cluster ever has the name `data`.
         let unfinished = root.join("data.new");
@@ -108,6 +94,8 @@ impl Cluster {
                 String::from_utf8_lossy(&output.stderr)
             );
         }
+        self.compress_with_lz4(&unfinished)
+            .context("cannot write postgresql.conf")?;
         fs::rename(&unfinished, &self.data)
             .with_context(|| format!("cannot rename {}", unfinished.display()))?;
         if durability != Durability::Volatile {
@@ -115,6 +103,28 @@ impl Cluster {
             File::open(root)
                 .and_then(|dir| dir.sync_all())
                 .with_context(|| format!("cannot sync {}", root.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Has a new cluster compress columns with lz4, which is faster than the default, if the
+    /// server was built with it. The server itself is asked, since not every package brings
+    /// `pg_config`; it is asked once, since that takes a fifth of the time of a start.
+    fn compress_with_lz4(&self, data: &Path) -> io::Result<()> {
+        let mut command = self.owner.command(&self.binaries.program("postgres"));
+        command.arg("-D").arg(data);
+        command.args([
+            "-c",
+            "default_toast_compression=lz4",
+            "-C",
+            "default_toast_compression",
+        ]);
+        if command.output()?.status.success() {
+            let mut file = File::options()
+                .append(true)
+                .open(data.join("postgresql.conf"))?;
+            writeln!(file, "default_toast_compression = lz4")?;
+            file.sync_all()?;
         }
         Ok(())
     }

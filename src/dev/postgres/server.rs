@@ -40,8 +40,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server and waits until it accepts connections. Blocks: under a second where the
-    /// cluster has to be made first, else under 0.1 s, and up to a minute where a killed server
+    /// Starts a server and waits until it accepts connections. Blocks: about a second where the
+    /// cluster has to be made first (nearly all of it initdb), else under 0.1 s, and up to a minute where a killed server
     /// has much to recover.
     ///
     /// Fails, saying what to do, where there are no binaries that fit, the directory is in use or
@@ -66,19 +66,13 @@ impl Postgres {
             .arg("-k")
             .arg(&socket_dir);
         command.args(["-p", &PORT.to_string(), "-c", "listen_addresses="]);
-        let lz4 = cluster
-            .has_lz4()
-            .then_some(("default_toast_compression", "lz4"));
         let given = options
             .settings
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        let defaults = SETTINGS.into_iter().chain(lz4);
+        let durability = options.durability.settings().iter().copied();
         // The last of two equal names wins.
-        for (name, value) in defaults
-            .chain(options.durability.settings().iter().copied())
-            .chain(given)
-        {
+        for (name, value) in SETTINGS.into_iter().chain(durability).chain(given) {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         let errors = log
