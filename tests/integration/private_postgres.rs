@@ -1,0 +1,229 @@
+//! The private server: what it survives, what it refuses and what it leaves behind.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use registrar::dev::postgres::{Durability, Options, Postgres};
+use sqlx::{Connection as _, PgConnection};
+use tempfile::TempDir;
+
+/// A directory that the server's user can pass through.
+fn directory() -> TempDir {
+    let dir = TempDir::with_prefix("registrar-private-").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    dir
+}
+
+fn options(root: &Path) -> Options {
+    Options {
+        root: root.into(),
+        bindir: None,
+        durability: Durability::Volatile,
+        settings: Vec::new(),
+    }
+}
+
+/// The error of a start that must not succeed.
+fn refusal(options: &Options) -> String {
+    format!(
+        "{:#}",
+        Postgres::start(options).expect_err("the server started")
+    )
+}
+
+async fn ask(server: &Postgres, sql: &'static str) -> String {
+    let mut connection = PgConnection::connect_with(&server.connect_options("postgres"))
+        .await
+        .unwrap();
+    sqlx::query_scalar(sql)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+async fn tell(server: &Postgres, sql: &'static str) {
+    let mut connection = PgConnection::connect(&server.url("postgres"))
+        .await
+        .unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_start_finds_the_data_of_the_first() {
+    let dir = directory();
+    let mut options = options(dir.path());
+    options.durability = Durability::CommitAsync;
+    let mut server = Postgres::start(&options).unwrap();
+    tell(&server, "CREATE TABLE kept AS SELECT 'here' AS what").await;
+    assert!(!server.ended());
+    server.stop();
+    assert!(server.ended());
+    assert!(!server.socket_dir().exists());
+    drop(server);
+
+    let server = Postgres::start(&options).unwrap();
+    assert_eq!(ask(&server, "SELECT what FROM kept").await, "here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durability_and_settings_reach_the_server() {
+    let dir = directory();
+    for (durability, fsync, synchronous_commit) in [
+        (Durability::Full, "on", "on"),
+        (Durability::CommitAsync, "on", "off"),
+        (Durability::Volatile, "off", "off"),
+    ] {
+        let settings = vec![("max_connections".into(), "7".into())];
+        let server = Postgres::start(&Options {
+            durability,
+            settings,
+            ..options(dir.path())
+        })
+        .unwrap();
+        assert_eq!(ask(&server, "SHOW fsync").await, fsync);
+        assert_eq!(
+            ask(&server, "SHOW synchronous_commit").await,
+            synchronous_commit
+        );
+        assert_eq!(ask(&server, "SHOW max_connections").await, "7");
+        assert_eq!(ask(&server, "SHOW shared_buffers").await, "128MB");
+        assert_eq!(ask(&server, "SHOW listen_addresses").await, "");
+        let compression = ask(&server, "SHOW default_toast_compression").await;
+        let offered = ask(
+            &server,
+            "SELECT enumvals::text FROM pg_settings WHERE name = 'default_toast_compression'",
+        );
+        assert_eq!(compression == "lz4", offered.await.contains("lz4"));
+    }
+}
+
+#[test]
+fn a_directory_in_use_is_refused_and_the_user_named() {
+    let dir = directory();
+    let _server = Postgres::start(&options(dir.path())).unwrap();
+    let error = refusal(&options(dir.path()));
+    let us = format!("is in use by process {};", std::process::id());
+    assert!(error.contains(&us), "{error}");
+}
+
+#[test]
+fn data_of_another_major_version_names_the_version_it_needs() {
+    let dir = directory();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    fs::write(dir.path().join("data/PG_VERSION"), "9\n").unwrap();
+    let error = refusal(&options(dir.path()));
+    assert!(error.contains("written by PostgreSQL 9"), "{error}");
+}
+
+#[test]
+fn a_setting_that_the_server_refuses_is_shown_as_it_says_it() {
+    let dir = directory();
+    let settings = vec![("no_such_setting".into(), "1".into())];
+    let error = refusal(&Options {
+        settings,
+        ..options(dir.path())
+    });
+    assert!(
+        error.contains("unrecognized configuration parameter"),
+        "{error}"
+    );
+}
+
+#[test]
+fn as_root_a_directory_that_is_closed_to_others_is_refused() {
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return; // Anyone else runs the server as themselves, and needs no such thing.
+    }
+    let dir = directory();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let error = refusal(&options(&dir.path().join("inside")));
+    assert!(
+        error.contains("is closed to the user that PostgreSQL runs as"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_postmaster_pid_that_names_a_stranger_does_not_stop_a_start() {
+    let dir = directory();
+    drop(Postgres::start(&options(dir.path())).unwrap());
+    // Volatile servers are stopped at once and leave the file; whose pid it names is ours to say.
+    let file = dir.path().join("data/postmaster.pid");
+    let stranger = Command::new("true").spawn().unwrap(); // a zombie until it is waited for
+    let text = fs::read_to_string(&file).unwrap_or_else(|_| "0\n\n0\n5432\n\n\n\n".into());
+    let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
+    fs::write(&file, format!("{}\n{rest}", stranger.id())).unwrap();
+    let server = Postgres::start(&options(dir.path())).unwrap();
+    assert!(!server.ended());
+    let mut stranger = stranger;
+    stranger.wait().unwrap();
+}
+
+/// The variable that tells [`helper_that_holds_a_server`] where.
+const HELPER_ROOT: &str = "REGISTRAR_TEST_HELPER_ROOT";
+
+/// Not a test: the process that another test kills.
+#[test]
+#[ignore = "run by a_killed_process_leaves_no_server_and_its_directory_starts_again"]
+fn helper_that_holds_a_server() {
+    let Some(root) = std::env::var_os(HELPER_ROOT) else {
+        return;
+    };
+    let server = Postgres::start(&options(Path::new(&root))).unwrap();
+    println!("\nserver {}", server.pid());
+    loop {
+        std::thread::park();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_leaves_no_server_and_its_directory_starts_again() {
+    let dir = directory();
+    let mut helper = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "private_postgres::helper_that_holds_a_server"])
+        .args(["--ignored", "--nocapture"])
+        .env(HELPER_ROOT, dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let server = BufReader::new(helper.stdout.take().unwrap())
+        .lines()
+        .find_map(|line| line.unwrap().strip_prefix("server ")?.parse::<u32>().ok())
+        .expect("the helper ended before its server was ready");
+    let data = dir.path().canonicalize().unwrap().join("data");
+    assert!(in_cluster(&data).contains(&server));
+
+    helper.kill().unwrap(); // SIGKILL
+    helper.wait().unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while !in_cluster(&data).is_empty() {
+        assert!(
+            Instant::now() < until,
+            "{:?} are still there",
+            in_cluster(&data)
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    let server = Postgres::start(&options(dir.path())).unwrap();
+    assert_eq!(ask(&server, "SELECT 'up'").await, "up");
+}
+
+/// The processes that sit in the data directory: the postmaster and its children.
+#[cfg(target_os = "linux")]
+fn in_cluster(data: &Path) -> Vec<u32> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}

@@ -1,0 +1,23 @@
+//! What tests share.
+
+pub(crate) mod database;
+
+use std::path::PathBuf;
+
+/// The root of the source, or of the copy that `script/test` makes for another user.
+pub(crate) fn root() -> PathBuf {
+    let copy = std::env::var_os("REGISTRAR_TEST_ROOT");
+    copy.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
+/// The `registrar` of this build, or its copy.
+pub(crate) fn registrar_binary() -> PathBuf {
+    let copy = std::env::var_os("REGISTRAR_TEST_BIN");
+    copy.map_or_else(|| env!("CARGO_BIN_EXE_registrar").into(), PathBuf::from)
+}
+
+#[test]
+fn the_files_and_the_binary_that_tests_use_are_there() {
+    assert!(root().join("proto/registrar/v1/registrar.proto").is_file());
+    assert!(registrar_binary().is_file());
+}
