@@ -1,0 +1,228 @@
+//! Builds the rooms and joins them; the only file that knows all of them.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, info_span};
+
+use crate::{
+    admin,
+    cli::Submit,
+    config::{Command, Config, Dev, Migrate, Serve, Simulate},
+    dev::Database,
+    hub::Hub,
+    service::{self, Service},
+    simulator::{self, Simulator},
+    store::{self, Store},
+    upstream::Client,
+    worker::Worker,
+};
+
+/// Does what the command line says, until it is done or told to stop.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let default = match config.command {
+        Command::Dev(_) => "warn",
+        Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
+    };
+    crate::telemetry::start(config.telemetry, default);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let stop = stop_on_signal()?;
+        match config.command {
+            Command::Serve(settings) => serve(*settings, &stop, &CancellationToken::new()).await,
+            Command::Migrate(settings) => migrate(&settings).await,
+            Command::Simulate(settings) => simulate(settings, stop).await,
+            Command::Dev(settings) => dev(*settings, stop).await,
+        }
+    });
+    // What has not ended by now was given its time.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+/// The first SIGINT or SIGTERM asks for a stop; the second one ends the process.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let token = stop.clone();
+    let wait = async move {
+        for asked_before in [false, true] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked_before {
+                std::process::exit(130);
+            }
+            token.cancel();
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "it ends with the process; nobody waits for it")]
+    tokio::spawn(wait);
+    Ok(stop)
+}
+
+/// Runs a task that the process cannot do without: when it ends, all ends.
+fn essential<F>(tasks: &TaskTracker, stop: &CancellationToken, name: &'static str, task: F)
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let fuse = stop.clone().drop_guard(); // fires on return and on panic alike
+    let run = async move {
+        let _fuse = fuse;
+        if let Err(error) = task.await {
+            tracing::error!(error = format!("{error:#}"), "a task failed");
+        }
+    };
+    tasks.spawn(run.instrument(info_span!("task", name)));
+}
+
+fn open_store(options: &store::Options) -> anyhow::Result<Store> {
+    let url = options.database_url.as_deref().context(
+        "no database is given: set --database-url or REGISTRAR_DATABASE_URL, or run `registrar dev`",
+    )?;
+    let connect = url.parse().context("the database URL is not one")?;
+    Ok(Store::new(connect, options.database_connections, &options.account))
+}
+
+async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
+    let store = open_store(&settings.store)?;
+    store.migrate().await?;
+    tracing::info!("the schema is up to date");
+    Ok(())
+}
+
+async fn simulate(settings: Simulate, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = bind(settings.listen, "--listen").await?;
+    let simulator = Simulator::open(&settings.simulator)?;
+    tracing::info!(listen = %settings.listen, "the simulator listens");
+    simulator.serve(listener, stop).await
+}
+
+/// Serves until `stop`. Cancels `ready` once calls can be served.
+async fn serve(
+    settings: Serve,
+    stop: &CancellationToken,
+    ready: &CancellationToken,
+) -> anyhow::Result<()> {
+    let rooms = settings.rooms;
+    let store = open_store(&rooms.store)?;
+    store.check_schema().await?;
+    let upstream = Client::new(&rooms.upstream)?;
+    let listener = bind(settings.listen, "--listen").await?;
+    let admin_listener = bind(settings.admin_listen, "--admin-listen").await?;
+
+    let tasks = TaskTracker::new();
+    let hub = Hub::new(store.clone(), &rooms.hub);
+    let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
+    let service = Service::new(store.clone(), hub.clone(), &rooms.service, stop.clone());
+    let ending = {
+        let (store, stop) = (store.clone(), stop.clone());
+        async move { store.pass_rings_on(stop).await }
+    };
+    essential(&tasks, stop, "bell", async { Ok(ending.await) });
+    essential(&tasks, stop, "hub", {
+        let stop = stop.clone();
+        async { Ok(hub.run(stop).await) }
+    });
+    essential(&tasks, stop, "worker", {
+        let stop = stop.clone();
+        async { Ok(worker.run(stop).await) }
+    });
+    essential(&tasks, stop, "admin", admin::serve(admin_listener, store.clone(), stop.clone()));
+    essential(&tasks, stop, "service", service::serve(service, listener, stop.clone(), settings.grace));
+    tasks.close();
+    tracing::info!(listen = %settings.listen, admin = %settings.admin_listen, "registrar serves");
+    ready.cancel();
+
+    stop.cancelled().await;
+    if tokio::time::timeout(settings.grace, tasks.wait()).await.is_err() {
+        tracing::warn!("the grace is over; what is in flight is left to the leases");
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), store.close()).await;
+    Ok(())
+}
+
+/// Everything in one process. The database is stopped last, whatever happened before.
+async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
+    let database = match settings.serve.rooms.store.database_url {
+        Some(_) => None,
+        None => {
+            let database = Database::start(&settings.dev).await?;
+            settings.serve.rooms.store.database_url = Some(database.url());
+            Some(database)
+        }
+    };
+    let result = dev_on_database(settings, &stop).await;
+    if let Some(database) = database {
+        database.stop().await;
+    }
+    result
+}
+
+async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow::Result<()> {
+    open_store(&settings.serve.rooms.store)?.migrate().await?;
+    let listener = bind(settings.simulator_listen, "--simulator-listen").await?;
+    settings.simulator.simulator_dir.get_or_insert(settings.dev.simulator_dir());
+    let simulator = Simulator::open(&settings.simulator)?;
+    let upstream = &mut settings.serve.rooms.upstream;
+    upstream.upstream_url = Some(format!("http://{}", settings.simulator_listen));
+    upstream.upstream_access_key_id = Some(simulator::ACCESS_KEY_ID.to_owned());
+    upstream.upstream_access_key_secret = Some(simulator::ACCESS_KEY_SECRET.parse()?);
+
+    let tasks = TaskTracker::new();
+    let ready = CancellationToken::new();
+    // The simulator ends after the service, so that steps in flight get their answers.
+    let served = CancellationToken::new();
+    essential(&tasks, stop, "simulator", simulator.serve(listener, served.clone()));
+    let server = format!("http://{}", settings.serve.listen);
+    let submit = submit(server, settings.submit, settings.exit, &ready, stop);
+    let serve = async {
+        let _fuse = stop.clone().drop_guard();
+        serve(settings.serve, stop, &ready).await
+    };
+    let (serving, submitted) = tokio::join!(serve, submit);
+    served.cancel();
+    tasks.close();
+    tasks.wait().await;
+    serving.and(submitted)
+}
+
+/// Submits a file as a client would, once calls are served. A failure stops the process.
+async fn submit(
+    server: String,
+    file: Option<PathBuf>,
+    exit: bool,
+    ready: &CancellationToken,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let submit = Submit {
+        server,
+        file,
+        product_key: simulator::PRODUCT.to_owned(),
+        iot_instance_id: String::new(),
+    };
+    let mut out = std::io::stdout();
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        result = async { ready.cancelled().await; submit.run(&mut out).await } => {
+            if exit || result.is_err() {
+                stop.cancel();
+            }
+            result.map(drop)
+        }
+    }
+}
+
+async fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another address with {flag}")
+    })
+}
