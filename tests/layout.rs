@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("simulator", &[]),
     ("cli", &["proto"]),
     ("admin", &["domain", "store", "hub"]),
-    ("dev", &["app", "simulator", "cli", "store", "config"]),
+    ("dev", &[]),
     ("telemetry", &[]),
     // Rooms define their own settings; this gathers them.
     (
@@ -32,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "admin",
             "telemetry",
             "simulator",
+            "dev",
         ],
     ),
     ("proto", &[]),

@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use super::*;
+
+const SPACING: Duration = Duration::from_millis(100);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_two_callers_are_given_one_slot() {
+    let (store, _database) = store().await;
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let store = store.clone();
+        callers.spawn(async move {
+            let permits = store.permits(Lane::Check, 3, SPACING, Duration::ZERO).await.unwrap();
+            let answered = std::time::Instant::now();
+            (permits, answered)
+        });
+    }
+    let taken = callers.join_all().await;
+
+    // Blocks of three follow each other: their starts are three slots apart, up to the time that
+    // passed between the database's answer and our reading of the clock.
+    let first = taken.iter().map(|(_, answered)| *answered).min().unwrap();
+    let mut starts: Vec<_> = taken
+        .iter()
+        .map(|(permits, answered)| (*answered - first + permits.first_in).as_secs_f64())
+        .collect();
+    starts.sort_by(f64::total_cmp);
+    let blocks = (starts[19] - starts[0]) / (3.0 * SPACING.as_secs_f64());
+    assert!((blocks - 19.0).abs() < 1.0, "{starts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_lane_saves_no_slots() {
+    let (store, _database) = store().await;
+    store.permits(Lane::Check, 1, Duration::from_nanos(1_000), Duration::ZERO).await.unwrap();
+
+    let lead = Duration::from_secs(50);
+    let permits = store.permits(Lane::Check, 2, SPACING, lead).await.unwrap();
+
+    assert!(permits.first_in > Duration::from_secs(40) && permits.first_in <= lead);
+    assert_eq!(permits.spacing, SPACING);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_lane_spaces_its_slots_wider_and_others_do_not() {
+    let (store, _database) = store().await;
+    for lane in [Lane::Check, Lane::Status] {
+        store.permits(lane, 1, SPACING, Duration::ZERO).await.unwrap();
+    }
+    store.slow_down(Lane::Check, Duration::from_secs(100)).await.unwrap();
+
+    let slowed = store.permits(Lane::Check, 1, SPACING, Duration::ZERO).await.unwrap();
+    let other = store.permits(Lane::Status, 1, SPACING, Duration::ZERO).await.unwrap();
+
+    assert!(slowed.first_in > Duration::from_secs(90), "{slowed:?}");
+    assert!(slowed.spacing > SPACING.mul_f64(1.5), "{slowed:?}");
+    assert_eq!(other.spacing, SPACING);
+}
