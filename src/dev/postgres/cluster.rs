@@ -109,7 +109,7 @@ impl Cluster {
 
     /// Has a new cluster compress columns with lz4, which is faster than the default, if the
     /// server was built with it. The server itself is asked, since not every package brings
-    /// `pg_config`; it is asked once, since that takes a fifth of the time of a start.
+    /// `pg_config`; it is asked once, since the answer stays.
     fn compress_with_lz4(&self, data: &Path) -> io::Result<()> {
         let mut command = self.owner.command(&self.binaries.program("postgres"));
         command.arg("-D").arg(data);

@@ -23,7 +23,9 @@ const USER: &str = "postgres";
 /// How long a start may take. It is mostly crash recovery, which replays at most `max_wal_size`.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// For a machine that has other things to do; measured to be enough for a million devices.
+/// For a machine that has other things to do. The memory and the connections are PostgreSQL's own
+/// defaults, which initdb may lower; our queries are
+/// too short to be worth compiling.
 const SETTINGS: [(&str, &str); 3] = [
     ("shared_buffers", "128MB"),
     ("max_connections", "100"),
@@ -41,8 +43,8 @@ pub struct Postgres {
 
 impl Postgres {
     /// Starts a server and waits until it accepts connections. Blocks: about a second where the
-    /// cluster has to be made first (nearly all of it initdb), else under 0.1 s, and up to a minute where a killed server
-    /// has much to recover.
+    /// cluster has to be made first (nearly all of it initdb), else under 0.1 s, and up to a
+    /// minute where a killed server has much to recover.
     ///
     /// Fails, saying what to do, where there are no binaries that fit, the directory is in use or
     /// closed to the server's user, or the server does not start (with the end of its log).
