@@ -6,4 +6,5 @@
 )]
 
 mod private_postgres;
+mod store;
 mod support;
