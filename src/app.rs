@@ -1,11 +1,12 @@
 //! Builds the rooms and joins them; the only file that knows all of them.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, info_span};
@@ -34,7 +35,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let result = runtime.block_on(async {
         let stop = stop_on_signal()?;
         match config.command {
-            Command::Serve(settings) => serve(*settings, &stop, &CancellationToken::new()).await,
+            Command::Serve(settings) => serve(*settings, &stop, None).await,
             Command::Migrate(settings) => migrate(&settings).await,
             Command::Simulate(settings) => simulate(settings, stop).await,
             Command::Dev(settings) => dev(*settings, stop).await,
@@ -101,15 +102,15 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
 async fn simulate(settings: Simulate, stop: CancellationToken) -> anyhow::Result<()> {
     let listener = bind(settings.listen, "--listen").await?;
     let simulator = Simulator::open(&settings.simulator)?;
-    tracing::info!(listen = %settings.listen, "the simulator listens");
+    tracing::info!(listen = %listener.local_addr()?, "the simulator listens");
     simulator.serve(listener, stop).await
 }
 
-/// Serves until `stop`. Cancels `ready` once calls can be served.
+/// Serves until `stop`. Tells `ready` where, once calls can be served.
 async fn serve(
     settings: Serve,
     stop: &CancellationToken,
-    ready: &CancellationToken,
+    ready: Option<oneshot::Sender<SocketAddr>>,
 ) -> anyhow::Result<()> {
     let rooms = settings.rooms;
     let store = open_store(&rooms.store)?;
@@ -117,6 +118,7 @@ async fn serve(
     let upstream = Client::new(&rooms.upstream)?;
     let listener = bind(settings.listen, "--listen").await?;
     let admin_listener = bind(settings.admin_listen, "--admin-listen").await?;
+    let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
 
     let tasks = TaskTracker::new();
     let hub = Hub::new(store.clone(), &rooms.hub);
@@ -138,8 +140,11 @@ async fn serve(
     essential(&tasks, stop, "admin", admin::serve(admin_listener, store.clone(), stop.clone()));
     essential(&tasks, stop, "service", service::serve(service, listener, stop.clone(), settings.grace));
     tasks.close();
-    tracing::info!(listen = %settings.listen, admin = %settings.admin_listen, "registrar serves");
-    ready.cancel();
+    tracing::info!(listen = %address, admin = %admin, "registrar serves");
+    if let Some(ready) = ready {
+        // Nobody may be waiting any more.
+        let _ = ready.send(address);
+    }
 
     stop.cancelled().await;
     if tokio::time::timeout(settings.grace, tasks.wait()).await.is_err() {
@@ -172,20 +177,19 @@ async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow:
     settings.simulator.simulator_dir.get_or_insert(settings.dev.simulator_dir());
     let simulator = Simulator::open(&settings.simulator)?;
     let upstream = &mut settings.serve.rooms.upstream;
-    upstream.upstream_url = Some(format!("http://{}", settings.simulator_listen));
+    upstream.upstream_url = Some(format!("http://{}", listener.local_addr()?));
     upstream.upstream_access_key_id = Some(simulator::ACCESS_KEY_ID.to_owned());
     upstream.upstream_access_key_secret = Some(simulator::ACCESS_KEY_SECRET.parse()?);
 
     let tasks = TaskTracker::new();
-    let ready = CancellationToken::new();
+    let (ready, address) = oneshot::channel();
     // The simulator ends after the service, so that steps in flight get their answers.
     let served = CancellationToken::new();
     essential(&tasks, stop, "simulator", simulator.serve(listener, served.clone()));
-    let server = format!("http://{}", settings.serve.listen);
-    let submit = submit(server, settings.submit, settings.exit, &ready, stop);
+    let submit = submit(address, settings.submit, settings.exit, stop);
     let serve = async {
         let _fuse = stop.clone().drop_guard();
-        serve(settings.serve, stop, &ready).await
+        serve(settings.serve, stop, Some(ready)).await
     };
     let (serving, submitted) = tokio::join!(serve, submit);
     served.cancel();
@@ -196,15 +200,14 @@ async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow:
 
 /// Submits a file as a client would, once calls are served. A failure stops the process.
 async fn submit(
-    server: String,
+    address: oneshot::Receiver<SocketAddr>,
     file: Option<PathBuf>,
     exit: bool,
-    ready: &CancellationToken,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
+    let (Some(file), Ok(address)) = (file, address.await) else { return Ok(()) };
     let submit = Submit {
-        server,
+        server: format!("http://{address}"),
         file,
         product_key: simulator::PRODUCT.to_owned(),
         iot_instance_id: String::new(),
@@ -212,7 +215,7 @@ async fn submit(
     let mut out = std::io::stdout();
     tokio::select! {
         () = stop.cancelled() => Ok(()),
-        result = async { ready.cancelled().await; submit.run(&mut out).await } => {
+        result = submit.run(&mut out) => {
             if exit || result.is_err() {
                 stop.cancel();
             }
@@ -221,7 +224,7 @@ async fn submit(
     }
 }
 
-async fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; choose another address with {flag}")
     })

@@ -1,0 +1,221 @@
+//! The whole stack of a test: the simulator in this process, `registrar serve` as a process of its
+//! own, and a gRPC client.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use clap::Parser as _;
+use registrar::{
+    proto::{
+        self, Apply, ApplyStatus, GetApplyRequest, ListDevicesRequest, NewDevice,
+        registrar_service_client::RegistrarServiceClient,
+    },
+    simulator,
+};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// How long a test waits for what must happen. Nothing is measured by it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) type Client = RegistrarServiceClient<Channel>;
+
+/// A simulator that ends with this value.
+pub(crate) struct Upstream {
+    pub(crate) url: String,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+#[derive(clap::Parser)]
+struct Flags {
+    #[command(flatten)]
+    simulator: simulator::Options,
+}
+
+impl Upstream {
+    /// Starts a simulator with these flags.
+    pub(crate) async fn start(flags: &[&str]) -> Self {
+        let flags = Flags::parse_from(["simulator"].iter().chain(flags));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let stop = CancellationToken::new();
+        let simulator = simulator::Simulator::open(&flags.simulator).expect("the simulator");
+        let task = tokio::spawn(simulator.serve(listener, stop.clone()));
+        Self { url, stop, task }
+    }
+
+    /// All calls of one action, or of all (`""`), that reached the upstream, with their names.
+    pub(crate) async fn ledger(&self, action: &str) -> Vec<Value> {
+        let mut calls: Vec<Value> = Vec::new();
+        loop {
+            let after = calls.last().map_or(0, |call| call["seq"].as_u64().expect("a number"));
+            let filter = if action.is_empty() { String::new() } else { format!("&action={action}") };
+            let page = self
+                .lines(&format!("ledger?run=all&names=true&limit=1000&after={after}{filter}"))
+                .await;
+            if page.is_empty() {
+                return calls;
+            }
+            calls.extend(page);
+        }
+    }
+
+    /// All devices of a product, with how often each was created.
+    pub(crate) async fn devices(&self, product: &str) -> Vec<Value> {
+        self.lines(&format!("devices?product={product}")).await
+    }
+
+    async fn lines(&self, path: &str) -> Vec<Value> {
+        let url = format!("{}/_simulator/{path}", self.url);
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("HTTP");
+        let answer = http.get(url).send().await.expect("the simulator answers");
+        let text = answer.error_for_status().expect("success").text().await.expect("text");
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// Stops it and waits for its end.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("no panic").expect("a clean end");
+    }
+}
+
+/// A `registrar serve`; killed when this value ends.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts one and waits until it serves.
+    pub(crate) fn start(database: &str, upstream: &str, flags: &[&str]) -> Self {
+        let mut child = Command::new(super::registrar_binary())
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--database-url", database, "--upstream-url", upstream])
+            .args(["--upstream-access-key-id", simulator::ACCESS_KEY_ID])
+            .args(["--upstream-access-key-secret", simulator::ACCESS_KEY_SECRET])
+            .args(["--log-format", "json", "--log", "warn,registrar::app=info"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("registrar starts");
+        let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
+        let (told, address) = mpsc::channel();
+        // Reads to the end, so that the process never waits for its reader.
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                match serde_json::from_str::<Value>(&line) {
+                    Ok(event) if event["message"] == "registrar serves" => {
+                        let address = event["listen"].as_str().expect("an address").to_owned();
+                        told.send(address).ok();
+                    }
+                    _ => eprintln!("registrar: {line}"),
+                }
+            }
+        });
+        let address = address.recv_timeout(PATIENCE).expect("registrar serves");
+        Self { child, address }
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Asks it to stop, and returns whether it ended by itself and well.
+    pub(crate) fn terminate(mut self) -> bool {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        // SAFETY: the child is ours and not yet waited for, so the pid is its own.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        self.child.wait().expect("it has ended").success()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", self.address))
+            .expect("an address")
+            .connect()
+            .await
+            .expect("it serves");
+        RegistrarServiceClient::new(channel).max_decoding_message_size(64 << 20)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// So many devices named after `prefix`.
+pub(crate) fn new_devices(prefix: &str, count: usize) -> Vec<NewDevice> {
+    (0..count).map(|n| named(&format!("{prefix}-{n:06}"))).collect()
+}
+
+pub(crate) fn named(name: &str) -> NewDevice {
+    NewDevice { device_name: name.to_owned(), nickname: String::new() }
+}
+
+/// Submits devices to the simulator's product.
+pub(crate) async fn check(
+    client: &mut Client,
+    devices: Vec<NewDevice>,
+    after_check: proto::AfterCheck,
+) -> Apply {
+    let request = proto::CheckDevicesRequest {
+        product_key: simulator::PRODUCT.to_owned(),
+        iot_instance_id: String::new(),
+        devices,
+        after_check: after_check.into(),
+    };
+    client.check_devices(request).await.expect("accepted").into_inner().apply.expect("an apply")
+}
+
+/// Watches an apply from a revision on to the end of the stream.
+pub(crate) async fn watch(client: &mut Client, apply_id: i64, after_revision: i64) -> Vec<Apply> {
+    let request = proto::WatchApplyRequest { apply_id, after_revision };
+    let mut stream = client.watch_apply(request).await.expect("a stream").into_inner();
+    let mut seen = Vec::new();
+    let all = async {
+        while let Some(message) = stream.message().await.expect("no error") {
+            seen.push(message.apply.expect("an apply"));
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.expect("it settles");
+    seen
+}
+
+pub(crate) fn statuses(seen: &[Apply]) -> Vec<ApplyStatus> {
+    let mut statuses: Vec<_> = seen.iter().map(Apply::status).collect();
+    statuses.dedup();
+    statuses
+}
+
+pub(crate) async fn get(client: &mut Client, apply_id: i64) -> proto::GetApplyResponse {
+    let request = GetApplyRequest { apply_id, include_lists: true };
+    client.get_apply(request).await.expect("it exists").into_inner()
+}
+
+pub(crate) async fn list_devices(client: &mut Client, apply_id: i64) -> Vec<proto::Device> {
+    let mut devices = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListDevicesRequest { apply_id, page_token, page_size: 10_000, outcomes: vec![] };
+        let page = client.list_devices(request).await.expect("a page").into_inner();
+        devices.extend(page.devices);
+        if page.next_page_token.is_empty() {
+            return devices;
+        }
+        page_token = page.next_page_token;
+    }
+}
