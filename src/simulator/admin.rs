@@ -1,0 +1,145 @@
+//! What tests may look at, unsigned: the ledger and the devices, as JSON lines.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::ledger::{Ledger, MAX_LINES, Wanted};
+use super::product::Product;
+use super::server::{Shared, locked};
+
+/// Lines of the ledger in one answer unless the call says otherwise.
+const USUAL_LINES: usize = 10_000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct LedgerQuery {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+    /// `current` (the default), `all`, or the number of a run.
+    run: Option<String>,
+    action: Option<String>,
+    #[serde(default)]
+    names: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DevicesQuery {
+    product: String,
+}
+
+/// `GET /_simulator/ledger?after=SEQ&limit=N&run=current|all|N&action=A&names=true`.
+pub(super) async fn ledger(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<LedgerQuery>,
+) -> Response {
+    let run = match query.run.as_deref().unwrap_or("current") {
+        "current" => Some(shared.run),
+        "all" => None,
+        number => match number.parse() {
+            Ok(run) => Some(run),
+            Err(_) => return refuse("run is `current`, `all` or a number"),
+        },
+    };
+    let limit = query.limit.unwrap_or(USUAL_LINES).min(MAX_LINES);
+    let wanted = Wanted {
+        after: query.after,
+        limit,
+        run,
+        action: query.action,
+    };
+    // A long ledger takes a while to read, and calls go on meanwhile.
+    let read = tokio::task::spawn_blocking(move || {
+        let names = |apply| names_of(&shared, apply);
+        Ledger::read(&shared.ledger, &wanted, query.names.then_some(&names))
+    });
+    match read.await {
+        Ok(Ok(text)) => lines(Body::from(text)),
+        Ok(Err(error)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "ledger not read");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// `GET /_simulator/devices?product=KEY`: those that existed from the beginning, then apply by
+/// apply.
+pub(super) async fn devices(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<DevicesQuery>,
+) -> Response {
+    let Some(product) = Product::of_key(&query.product) else {
+        return refuse("there is no such product");
+    };
+    let (existing, creators) = {
+        let mut world = locked(&shared.world);
+        world.state.settle(shared.clock.now());
+        let mut text = String::new();
+        for name in world.state.existing(product) {
+            device(
+                &mut text,
+                name,
+                None,
+                world.state.times_created(product, name),
+            );
+        }
+        (text, world.state.creators(product))
+    };
+    // A product may have millions of them, so each apply is written when its turn comes.
+    let applies = creators
+        .into_iter()
+        .map(move |apply| devices_of(&shared, product, apply));
+    let existing = Some(existing).filter(|text| !text.is_empty());
+    let chunks = existing.into_iter().chain(applies).map(Ok::<_, Infallible>);
+    lines(Body::from_stream(tokio_stream::iter(chunks)))
+}
+
+fn devices_of(shared: &Shared, product: Product, apply_id: u64) -> String {
+    let world = locked(&shared.world);
+    let mut text = String::new();
+    if let Some(apply) = world.state.apply(apply_id) {
+        for name in apply.created() {
+            let created = world.state.times_created(product, name);
+            device(&mut text, name, Some(apply_id), created);
+        }
+    }
+    text
+}
+
+/// Device names hold nothing that JSON would escape.
+fn device(text: &mut String, name: &str, apply_id: Option<u64>, created: u32) {
+    let apply_id = apply_id.map_or("null".into(), |id| id.to_string());
+    writeln!(
+        text,
+        r#"{{"name":"{name}","apply_id":{apply_id},"created":{created}}}"#
+    )
+    .expect("a String takes all that is written");
+}
+
+/// The names of an accepted check: the well-formed ones in their order, then the others.
+fn names_of(shared: &Shared, apply: u64) -> Option<Vec<String>> {
+    let world = locked(&shared.world);
+    Some(
+        world
+            .state
+            .apply(apply)?
+            .all_names()
+            .map(Into::into)
+            .collect(),
+    )
+}
+
+fn lines(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/jsonl")], body).into_response()
+}
+
+fn refuse(why: &'static str) -> Response {
+    (StatusCode::BAD_REQUEST, why).into_response()
+}

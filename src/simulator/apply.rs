@@ -1,0 +1,108 @@
+//! An apply: the devices of one check, and what became of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::product::Product;
+
+/// The upstream's text for this is not published.
+const EXISTS: &str = "The device name already exists.";
+
+/// What was asked for together, under one ApplyId.
+#[derive(Debug)]
+pub(super) struct Apply {
+    pub(super) product: Product,
+    pub(super) phase: Phase,
+    /// The well-formed names, each once, in the order of the request.
+    pub(super) names: Box<[Arc<str>]>,
+    /// By position in `names`.
+    pub(super) nicknames: HashMap<u32, Box<str>>,
+    pub(super) malformed: Box<[Malformed]>,
+    /// Positions of the names that could not be had: at the check, then at the creation.
+    pub(super) clashes: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Check,
+    CheckSuccess,
+    CheckFailed,
+    Create,
+    CreateSuccess,
+    CreateFailed,
+}
+
+/// A device of a check that breaks a rule by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Malformed {
+    pub(super) name: Box<str>,
+    pub(super) nickname: Option<Box<str>>,
+    pub(super) message: String,
+}
+
+/// What an apply starts from.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) product: Product,
+    pub(super) names: Box<[Arc<str>]>,
+    pub(super) nicknames: HashMap<u32, Box<str>>,
+    pub(super) malformed: Box<[Malformed]>,
+}
+
+/// One entry of an InvalidDetailList.
+#[derive(Debug)]
+pub(super) struct Complaint<'a> {
+    pub(super) name: &'a str,
+    pub(super) nickname: Option<&'a str>,
+    pub(super) message: &'a str,
+}
+
+impl Apply {
+    /// The names without a complaint, in the order of the request.
+    pub(super) fn valid(&self) -> impl Iterator<Item = &Arc<str>> {
+        let mut clashes = self.clashes.iter().copied().peekable();
+        (0..).zip(&self.names).filter_map(move |(position, name)| {
+            clashes.next_if_eq(&position).is_none().then_some(name)
+        })
+    }
+
+    /// The names that are devices because of this apply; none before the creation is done.
+    pub(super) fn created(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.valid().take(self.created_count())
+    }
+
+    pub(super) fn created_count(&self) -> usize {
+        if self.is_created() {
+            self.names.len() - self.clashes.len()
+        } else {
+            0
+        }
+    }
+
+    /// All names of the check: the well-formed ones in their order, then the others.
+    pub(super) fn all_names(&self) -> impl Iterator<Item = &str> {
+        let malformed = self.malformed.iter().map(|device| device.name.as_ref());
+        self.names.iter().map(AsRef::as_ref).chain(malformed)
+    }
+
+    /// What is wrong, device by device.
+    pub(super) fn complaints(&self) -> impl Iterator<Item = Complaint<'_>> {
+        let clashes = self.clashes.iter().map(|position| Complaint {
+            name: &self.names[*position as usize],
+            nickname: self.nicknames.get(position).map(AsRef::as_ref),
+            message: EXISTS,
+        });
+        let malformed = self.malformed.iter().map(|device| Complaint {
+            name: &device.name,
+            nickname: device.nickname.as_deref(),
+            message: &device.message,
+        });
+        clashes.chain(malformed)
+    }
+
+    pub(super) fn is_created(&self) -> bool {
+        matches!(self.phase, Phase::CreateSuccess | Phase::CreateFailed)
+    }
+}

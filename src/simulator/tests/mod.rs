@@ -1,0 +1,183 @@
+//! The simulator over a real socket, called as the upstream's SDKs call it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+mod calls;
+mod gateway;
+mod restart;
+
+struct Server {
+    address: String,
+    stop: CancellationToken,
+    serving: JoinHandle<anyhow::Result<()>>,
+    http: reqwest::Client,
+}
+
+struct Call<'a> {
+    action: &'a str,
+    query: &'a str,
+    body: String,
+    key_id: &'a str,
+    secret: &'a str,
+    nonce: Option<&'a str>,
+    late: Duration,
+}
+
+impl<'a> Call<'a> {
+    fn new(action: &'a str, query: &'a str) -> Call<'a> {
+        Call {
+            action,
+            query,
+            body: String::new(),
+            key_id: ACCESS_KEY_ID,
+            secret: ACCESS_KEY_SECRET,
+            nonce: None,
+            late: Duration::ZERO,
+        }
+    }
+
+    fn check(query: &'a str, names: impl IntoIterator<Item = impl AsRef<str>>) -> Call<'a> {
+        let names = (1..).zip(names);
+        let pairs = names.map(|(n, name)| format!("DeviceName.{n}={}", name.as_ref()));
+        let body = pairs.collect::<Vec<_>>().join("&");
+        Call {
+            body,
+            ..Call::new("BatchCheckDeviceNames", query)
+        }
+    }
+}
+
+impl Server {
+    async fn start(options: Options) -> Server {
+        let simulator = Simulator::open(&options).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let stop = CancellationToken::new();
+        let serving = tokio_util::task::TaskTracker::new();
+        let serving = serving.spawn(simulator.serve(listener, stop.clone()));
+        // The client wants a provider even for plain HTTP; another test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Server {
+            address,
+            stop,
+            serving,
+            http,
+        }
+    }
+
+    /// One where all is done in the very call.
+    async fn instant() -> Server {
+        Server::start(Options {
+            speed: 0.0,
+            ..Options::default()
+        })
+        .await
+    }
+
+    async fn stop(self) {
+        drop(self.http);
+        self.stop.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a client signs the date of its own clock"
+    )]
+    async fn send(&self, call: Call<'_>) -> (u16, Value) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() - call.late;
+        let date = now.format(&Rfc3339).unwrap();
+        let sha = hex::encode(Sha256::digest(&call.body));
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in [
+            ("host", self.address.as_str()),
+            ("x-acs-action", call.action),
+            ("x-acs-version", "2018-01-20"),
+            ("x-acs-date", &date),
+            ("x-acs-signature-nonce", call.nonce.unwrap_or(&next)),
+            ("x-acs-content-sha256", &sha),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        let mut signed: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+        signed.sort();
+        let to_sign = signature::string_to_sign("POST", "/", call.query, &headers, &signed, &sha);
+        let authorization = format!(
+            "ACS3-HMAC-SHA256 Credential={},SignedHeaders={},Signature={}",
+            call.key_id,
+            signed.join(";"),
+            signature::sign(call.secret, &to_sign)
+        );
+        headers.insert("authorization", authorization.parse().unwrap());
+        let request = self
+            .http
+            .post(format!("http://{}/?{}", self.address, call.query));
+        let response = request
+            .headers(headers)
+            .body(call.body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/json;charset=utf-8"
+        );
+        let status = response.status().as_u16();
+        (
+            status,
+            serde_json::from_str(&response.text().await.unwrap()).unwrap(),
+        )
+    }
+
+    async fn ask(&self, action: &str, query: &str) -> Value {
+        let (status, mut answer) = self.send(Call::new(action, query)).await;
+        assert_eq!(status, 200, "{answer}");
+        answer.as_object_mut().unwrap().remove("RequestId").unwrap();
+        answer
+    }
+
+    async fn lines(&self, path: &str) -> Vec<Value> {
+        let url = format!("http://{}/_simulator/{path}", self.address);
+        let text = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The ApplyId of an accepted check.
+    async fn checked(&self, names: &[&str]) -> u64 {
+        let (_, answer) = self
+            .send(Call::check("ProductKey=a1Simulator", names))
+            .await;
+        answer["Data"]["ApplyId"].as_u64().unwrap()
+    }
+
+    async fn registered(&self, apply: u64) -> Value {
+        let query = format!("ProductKey=a1Simulator&ApplyId={apply}");
+        self.ask("BatchRegisterDeviceWithApplyId", &query).await
+    }
+
+    async fn status(&self, apply: u64) -> Value {
+        let query = format!("ApplyId={apply}&ProductKey=a1Simulator");
+        self.ask("QueryBatchRegisterDeviceStatus", &query).await
+    }
+}

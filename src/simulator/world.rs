@@ -1,0 +1,379 @@
+//! The state with its journal: an event is written before it happens.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io;
+
+use anyhow::Context;
+use rand::rngs::StdRng;
+use rand::{Rng, RngCore, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use super::apply::{Asked, Malformed};
+use super::credentials::{Credentials, Keys};
+use super::journal::Lines;
+use super::options::Options;
+use super::product::Product;
+use super::rules::Sifted;
+use super::signature::hex;
+use super::state::State;
+
+/// A check takes this long, in microseconds, and so much longer per name.
+const CHECK_TAKES: (u64, u64) = (100_000, 100);
+/// A creation takes this long, in microseconds, and so much longer per device.
+const CREATE_TAKES: (u64, u64) = (100_000, 200);
+/// The field of a check before its names are filled in.
+const NO_NAMES: &str = r#""names":"""#;
+/// Names that all applies may hold together: about 1 GB. The account's published limit is higher.
+pub(super) const MAX_NAMES: usize = 10_000_000;
+
+/// Everything that survives a restart, except the ledger.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) state: State,
+    /// Counts from 1 in a directory; each start of the simulator is a run.
+    pub(super) run: u64,
+    journal: Option<Lines>,
+    keys: Keys,
+    pace: Pace,
+}
+
+/// A line of the journal; times are microseconds since the epoch.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Event<'a> {
+    /// The first line: the root of all device secrets.
+    Founded {
+        seed: Cow<'a, str>,
+    },
+    /// A start of the simulator, with the devices that existed from the beginning, by product.
+    Run {
+        run: u64,
+        at: u64,
+        exists: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    },
+    Check {
+        apply: u64,
+        product: Cow<'a, str>,
+        at: u64,
+        ready: u64,
+        /// The well-formed names between spaces, which no name holds. One long text is read many
+        /// times faster than a list.
+        #[serde(borrow)]
+        names: Cow<'a, str>,
+        #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+        nicknames: HashMap<u32, Box<str>>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        malformed: Vec<Malformed>,
+    },
+    Create {
+        apply: u64,
+        at: u64,
+        ready: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Pace {
+    speed: f64,
+    jitter: StdRng,
+}
+
+impl World {
+    /// Replays the journal, if there is a directory, and starts a new run.
+    pub(super) fn open(options: &Options, now: u64) -> anyhow::Result<World> {
+        let mut state = State::default();
+        let mut seed = None;
+        let mut run = 0;
+        let mut journal = None;
+        if let Some(directory) = &options.dir {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("{} cannot be made", directory.display()))?;
+            journal = Some(Lines::open(&directory.join("state.jsonl"), |_, line| {
+                match serde_json::from_str(line)? {
+                    Event::Founded { seed: written } => seed = Some(written.into_owned()),
+                    Event::Run {
+                        run: last,
+                        at,
+                        exists,
+                    } => {
+                        run = last;
+                        state.settle(at);
+                        for (product, name) in exists {
+                            state.add_existing(product_of(&product)?, &name);
+                        }
+                    }
+                    event => replay(&mut state, event)?,
+                }
+                Ok(())
+            })?);
+        }
+        let mut write = |event: &Event<'_>| -> anyhow::Result<()> {
+            let line = serde_json::to_string(event)?;
+            journal
+                .as_mut()
+                .map_or(Ok(0), |journal| journal.append(&line))?;
+            Ok(())
+        };
+        let seed = match seed {
+            Some(seed) => seed,
+            None => {
+                let mut bytes = [0; 32];
+                rand::rng().fill_bytes(&mut bytes);
+                let seed = hex(&bytes);
+                write(&Event::Founded {
+                    seed: Cow::Borrowed(&seed),
+                })?;
+                seed
+            }
+        };
+        run += 1;
+        let exists = options.exists.iter();
+        let exists =
+            exists.map(|device| (device.product.as_str().into(), device.name.as_str().into()));
+        write(&Event::Run {
+            run,
+            at: now,
+            exists: exists.collect(),
+        })?;
+        state.settle(now);
+        for device in &options.exists {
+            state.add_existing(product_of(&device.product)?, &device.name);
+        }
+        let pace = Pace {
+            speed: options.speed,
+            jitter: StdRng::seed_from_u64(options.seed),
+        };
+        Ok(World {
+            state,
+            run,
+            journal,
+            keys: Keys::new(&seed),
+            pace,
+        })
+    }
+
+    /// Queues a check of these devices and returns its ApplyId.
+    pub(super) fn check(
+        &mut self,
+        product: Product,
+        sifted: &Sifted<'_>,
+        now: u64,
+    ) -> io::Result<u64> {
+        self.state.settle(now);
+        let apply = self.state.next_apply();
+        let count = sifted.sound.len() + sifted.malformed.len();
+        let ready = now + self.pace.span(CHECK_TAKES, count);
+        let mut nicknames = HashMap::new();
+        for (position, entry) in (0..).zip(&sifted.sound) {
+            if let Some(nickname) = &entry.nickname {
+                nicknames.insert(position, nickname.as_ref().into());
+            }
+        }
+        if let Some(journal) = &mut self.journal {
+            let mut names = String::new();
+            for entry in &sifted.sound {
+                names.push_str(&entry.name);
+                names.push(' ');
+            }
+            names.pop();
+            let line = serde_json::to_string(&Event::Check {
+                apply,
+                product: product.key().into(),
+                at: now,
+                ready,
+                names: "".into(),
+                nicknames: nicknames.clone(),
+                malformed: sifted.malformed.clone(),
+            })?;
+            // Names hold nothing to escape, and looking for it would cost as much as all the rest.
+            let line = line.replacen(NO_NAMES, &format!("\"names\":\"{names}\""), 1);
+            journal.append(&line)?;
+        }
+        let names = sifted
+            .sound
+            .iter()
+            .map(|entry| entry.name.as_ref().into())
+            .collect();
+        let malformed = sifted.malformed.clone().into();
+        self.state.start_check(
+            apply,
+            Asked {
+                product,
+                names,
+                nicknames,
+                malformed,
+            },
+            ready,
+        );
+        self.state.settle(now);
+        Ok(apply)
+    }
+
+    /// Starts the creation of an apply that is in CHECK_SUCCESS.
+    pub(super) fn create(&mut self, apply: u64, now: u64) -> io::Result<()> {
+        self.state.settle(now);
+        let count = self.state.apply(apply).map_or(0, |apply| apply.names.len());
+        let ready = now + self.pace.span(CREATE_TAKES, count);
+        if let Some(journal) = &mut self.journal {
+            let line = serde_json::to_string(&Event::Create {
+                apply,
+                at: now,
+                ready,
+            })?;
+            journal.append(&line)?;
+        }
+        self.state.start_create(apply, ready);
+        self.state.settle(now);
+        Ok(())
+    }
+
+    /// The credentials of a device: the same each time, and stored nowhere.
+    pub(super) fn credentials(&self, product: Product, name: &str, apply: u64) -> Credentials {
+        self.keys.credentials(product, name, apply)
+    }
+
+    /// Lets go of the journal.
+    pub(super) fn close(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.close();
+        }
+    }
+}
+
+impl Pace {
+    fn span(&mut self, (base, each): (u64, u64), count: usize) -> u64 {
+        if self.speed == 0.0 {
+            return 0;
+        }
+        let usual = base + each * count as u64;
+        (usual as f64 * (1.0 + 0.1 * self.jitter.random::<f64>()) / self.speed) as u64
+    }
+}
+
+fn product_of(key: &str) -> anyhow::Result<Product> {
+    Product::of_key(key).with_context(|| format!("there is no product `{key}`"))
+}
+
+fn replay(state: &mut State, event: Event<'_>) -> anyhow::Result<()> {
+    match event {
+        Event::Check {
+            apply,
+            product,
+            at,
+            ready,
+            names,
+            nicknames,
+            malformed,
+        } => {
+            state.settle(at);
+            let names = names
+                .split(' ')
+                .filter(|name| !name.is_empty())
+                .map(Into::into)
+                .collect();
+            let product = product_of(&product)?;
+            let malformed = malformed.into();
+            state.start_check(
+                apply,
+                Asked {
+                    product,
+                    names,
+                    nicknames,
+                    malformed,
+                },
+                ready,
+            );
+        }
+        Event::Create { apply, at, ready } => {
+            state.settle(at);
+            state.start_create(apply, ready);
+        }
+        Event::Founded { .. } | Event::Run { .. } => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::apply::Phase;
+    use super::super::request::Params;
+    use super::super::rules::sift;
+    use super::*;
+
+    const LISTED: &str = "DeviceNameList.1.DeviceName=dev3&DeviceNameList.2.DeviceName=old1&\
+        DeviceNameList.2.DeviceNickname=灯灯&DeviceNameList.3.DeviceName=x*";
+
+    fn check(world: &mut World, body: &str, now: u64) -> u64 {
+        let params = Params::parse("", body);
+        world
+            .check(Product::Secret, &sift(&params.devices), now)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_restart_goes_on_where_the_run_before_was_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = Some(directory.path().to_owned());
+        let options = Options {
+            dir,
+            exists: vec!["a1Simulator/old1".parse().unwrap()],
+            ..Options::default()
+        };
+        let mut world = World::open(&options, 0).unwrap();
+        let first = check(&mut world, "DeviceName.1=dev1&DeviceName.2=dev2", 1);
+        let open = check(&mut world, LISTED, 400_000);
+        world.create(first, 400_001).unwrap();
+        let secret = world.credentials(Product::Secret, "dev1", first).secret;
+        drop(world);
+        let path = directory.path().join("state.jsonl");
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(
+            &path,
+            [&whole, br#"{"check":{"apply":3,"na"#.as_slice()].concat(),
+        )
+        .unwrap();
+
+        let without = Options {
+            exists: Vec::new(),
+            ..options
+        };
+        let mut world = World::open(&without, 400_002).unwrap();
+
+        assert_eq!(world.run, 2);
+        assert_eq!(world.state.apply(first).unwrap().phase, Phase::Create);
+        assert_eq!(world.state.apply(open).unwrap().phase, Phase::Check);
+        world.state.settle(2_000_000);
+        assert_eq!(
+            world.state.apply(first).unwrap().phase,
+            Phase::CreateSuccess
+        );
+        let failed = world.state.apply(open).unwrap();
+        assert_eq!(failed.phase, Phase::CheckFailed);
+        let complaints: Vec<_> = failed
+            .complaints()
+            .map(|one| (one.name, one.nickname))
+            .collect();
+        assert_eq!(complaints, [("old1", Some("灯灯")), ("x*", None)]);
+        assert_eq!(
+            world.credentials(Product::Secret, "dev1", first).secret,
+            secret
+        );
+        assert_eq!(check(&mut world, "DeviceName.1=dev4", 2_000_001), open + 1);
+    }
+
+    #[test]
+    fn spans_are_the_documented_ones_with_up_to_a_tenth_on_top() {
+        let mut pace = Pace {
+            speed: 2.0,
+            jitter: StdRng::seed_from_u64(7),
+        };
+
+        for _ in 0..1000 {
+            let span = pace.span(CHECK_TAKES, 10_000);
+            assert!((550_000..=605_000).contains(&span), "{span} µs");
+        }
+        pace.speed = 0.0;
+        assert_eq!(pace.span(CREATE_TAKES, 10_000), 0);
+    }
+}
