@@ -9,10 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=migrations");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo names the output directory")?);
     let descriptors = protox::compile(["registrar/v1/registrar.proto"], ["proto"])?;
-    fs::write(
-        out.join("registrar.v1.bin"),
-        descriptors.encode_to_vec(),
-    )?;
+    fs::write(out.join("registrar.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
 }

@@ -31,7 +31,9 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
     };
     crate::telemetry::start(config.telemetry, default);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(async {
         let stop = stop_on_signal()?;
         match config.command {
@@ -64,7 +66,10 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
             token.cancel();
         }
     };
-    #[expect(clippy::disallowed_methods, reason = "it ends with the process; nobody waits for it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the process; nobody waits for it"
+    )]
     tokio::spawn(wait);
     Ok(stop)
 }
@@ -89,7 +94,11 @@ fn open_store(options: &store::Options) -> anyhow::Result<Store> {
         "no database is given: set --database-url or REGISTRAR_DATABASE_URL, or run `registrar dev`",
     )?;
     let connect = url.parse().context("the database URL is not one")?;
-    Ok(Store::new(connect, options.database_connections, &options.account))
+    Ok(Store::new(
+        connect,
+        options.database_connections,
+        &options.account,
+    ))
 }
 
 async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
@@ -137,8 +146,18 @@ async fn serve(
         let stop = stop.clone();
         async { Ok(worker.run(stop).await) }
     });
-    essential(&tasks, stop, "admin", admin::serve(admin_listener, store.clone(), stop.clone()));
-    essential(&tasks, stop, "service", service::serve(service, listener, stop.clone(), settings.grace));
+    essential(
+        &tasks,
+        stop,
+        "admin",
+        admin::serve(admin_listener, store.clone(), stop.clone()),
+    );
+    essential(
+        &tasks,
+        stop,
+        "service",
+        service::serve(service, listener, stop.clone(), settings.grace),
+    );
     tasks.close();
     tracing::info!(listen = %address, admin = %admin, "registrar serves");
     if let Some(ready) = ready {
@@ -147,7 +166,10 @@ async fn serve(
     }
 
     stop.cancelled().await;
-    if tokio::time::timeout(settings.grace, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(settings.grace, tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("the grace is over; what is in flight is left to the leases");
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), store.close()).await;
@@ -174,7 +196,10 @@ async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
 async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow::Result<()> {
     open_store(&settings.serve.rooms.store)?.migrate().await?;
     let listener = bind(settings.simulator_listen, "--simulator-listen").await?;
-    settings.simulator.simulator_dir.get_or_insert(settings.dev.simulator_dir());
+    settings
+        .simulator
+        .simulator_dir
+        .get_or_insert(settings.dev.simulator_dir());
     let simulator = Simulator::open(&settings.simulator)?;
     let upstream = &mut settings.serve.rooms.upstream;
     upstream.upstream_url = Some(format!("http://{}", listener.local_addr()?));
@@ -185,7 +210,12 @@ async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow:
     let (ready, address) = oneshot::channel();
     // The simulator ends after the service, so that steps in flight get their answers.
     let served = CancellationToken::new();
-    essential(&tasks, stop, "simulator", simulator.serve(listener, served.clone()));
+    essential(
+        &tasks,
+        stop,
+        "simulator",
+        simulator.serve(listener, served.clone()),
+    );
     let submit = submit(address, settings.submit, settings.exit, stop);
     let serve = async {
         let _fuse = stop.clone().drop_guard();
@@ -205,7 +235,9 @@ async fn submit(
     exit: bool,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let (Some(file), Ok(address)) = (file, address.await) else { return Ok(()) };
+    let (Some(file), Ok(address)) = (file, address.await) else {
+        return Ok(());
+    };
     let submit = Submit {
         server: format!("http://{address}"),
         file,
@@ -225,7 +257,7 @@ async fn submit(
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; choose another address with {flag}")
-    })
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }

@@ -81,7 +81,11 @@ pub struct Migrate {
 #[derive(Clone, Debug, Args)]
 pub struct Simulate {
     /// Where the simulator listens
-    #[arg(long, env = "REGISTRAR_SIMULATOR_LISTEN", default_value = "127.0.0.1:8090")]
+    #[arg(
+        long,
+        env = "REGISTRAR_SIMULATOR_LISTEN",
+        default_value = "127.0.0.1:8090"
+    )]
     pub listen: SocketAddr,
 
     /// The simulator.
@@ -93,7 +97,11 @@ pub struct Simulate {
 #[derive(Clone, Debug, Args)]
 pub struct Dev {
     /// Where the simulator listens
-    #[arg(long, env = "REGISTRAR_SIMULATOR_LISTEN", default_value = "127.0.0.1:8090")]
+    #[arg(
+        long,
+        env = "REGISTRAR_SIMULATOR_LISTEN",
+        default_value = "127.0.0.1:8090"
+    )]
     pub simulator_listen: SocketAddr,
 
     /// Submit this CSV file as a client would, watch it, have its valid devices registered, and
@@ -160,8 +168,14 @@ fn check(result: Result<(), String>) -> Result<(), clap::Error> {
 
 /// `DATABASE_URL` is what other tools call it.
 fn database_url(store: &mut store::Options) {
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the environment is read"
+    )]
     let other = || std::env::var("DATABASE_URL").ok();
-    store.database_url =
-        store.database_url.take().filter(|url| !url.is_empty()).or_else(other);
+    store.database_url = store
+        .database_url
+        .take()
+        .filter(|url| !url.is_empty())
+        .or_else(other);
 }

@@ -5,6 +5,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 /// What is logged, and how.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 pub struct Options {
     /// What is logged, such as `info` or `warn,registrar::worker=debug`. `dev` logs warnings and
     /// the others information unless this says otherwise

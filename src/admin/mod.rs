@@ -26,12 +26,17 @@ pub async fn serve(
     store: Store,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let health = Health { store, stop: stop.clone() };
+    let health = Health {
+        store,
+        stop: stop.clone(),
+    };
     let routes = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .with_state(health);
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
     Ok(())
 }
 
@@ -41,8 +46,9 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     }
     match tokio::time::timeout(PATIENCE, health.store.ping()).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),
-        Ok(Err(_)) | Err(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")
-        }
+        Ok(Err(_)) | Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer\n",
+        ),
     }
 }

@@ -31,7 +31,9 @@ impl Database {
                 .fetch_one(&mut connection)
                 .await?;
         if !there {
-            sqlx::query("CREATE DATABASE registrar").execute(&mut connection).await?;
+            sqlx::query("CREATE DATABASE registrar")
+                .execute(&mut connection)
+                .await?;
         }
         connection.close().await?;
         Ok(Self { server })

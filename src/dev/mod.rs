@@ -11,6 +11,7 @@ pub use database::Database;
 
 /// Where `dev` keeps everything, and how.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// Where the database and the simulator keep their data between runs
     #[arg(long, env = "REGISTRAR_DATA_DIR", default_value = ".registrar")]

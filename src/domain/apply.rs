@@ -118,15 +118,22 @@ pub fn decide(
     counts: &Counts,
     rounds: Rounds,
 ) -> Decision {
-    let stay = Decision { status, release: false };
+    let stay = Decision {
+        status,
+        release: false,
+    };
     match status {
         ApplyStatus::Check if !sealed => stay,
-        ApplyStatus::Check if rounds.checking > 0 => {
-            Decision { status, release: releases_early(after_check, rounds) }
-        }
+        ApplyStatus::Check if rounds.checking > 0 => Decision {
+            status,
+            release: releases_early(after_check, rounds),
+        },
         ApplyStatus::Check => after_last_check(after_check, counts, rounds),
         ApplyStatus::Create if rounds.moving > 0 => stay,
-        ApplyStatus::Create => Decision { status: created(counts), release: false },
+        ApplyStatus::Create => Decision {
+            status: created(counts),
+            release: false,
+        },
         ApplyStatus::CheckSuccess
         | ApplyStatus::CheckFailed
         | ApplyStatus::CreateSuccess
@@ -142,7 +149,11 @@ fn releases_early(after_check: AfterCheck, rounds: Rounds) -> bool {
 fn after_last_check(after_check: AfterCheck, counts: &Counts, rounds: Rounds) -> Decision {
     let all_valid = counts.of(Outcome::Invalid) == 0;
     let wait = Decision {
-        status: if all_valid { ApplyStatus::CheckSuccess } else { ApplyStatus::CheckFailed },
+        status: if all_valid {
+            ApplyStatus::CheckSuccess
+        } else {
+            ApplyStatus::CheckFailed
+        },
         release: false,
     };
     let nothing_to_register = counts.of(Outcome::Invalid) == counts.total();
@@ -217,9 +228,18 @@ mod tests {
     /// pending, valid, invalid, created, failed, unknown, cancelled
     fn decision(after: AfterCheck, counts: [i32; 7], rounds: [i64; 3]) -> (ApplyStatus, bool) {
         let [checking, held, moving] = rounds;
-        let rounds = Rounds { checking, held, moving };
-        let Decision { status, release } =
-            decide(ApplyStatus::Check, after, true, &Counts::from_array(counts), rounds);
+        let rounds = Rounds {
+            checking,
+            held,
+            moving,
+        };
+        let Decision { status, release } = decide(
+            ApplyStatus::Check,
+            after,
+            true,
+            &Counts::from_array(counts),
+            rounds,
+        );
         (status, release)
     }
 
@@ -231,8 +251,14 @@ mod tests {
                 (ApplyStatus::Check, false)
             );
         }
-        assert_eq!(decision(Stop, [0, 2, 0, 0, 0, 0, 0], [0, 1, 0]), (ApplyStatus::CheckSuccess, false));
-        assert_eq!(decision(Stop, [0, 1, 1, 0, 0, 0, 0], [0, 1, 0]), (ApplyStatus::CheckFailed, false));
+        assert_eq!(
+            decision(Stop, [0, 2, 0, 0, 0, 0, 0], [0, 1, 0]),
+            (ApplyStatus::CheckSuccess, false)
+        );
+        assert_eq!(
+            decision(Stop, [0, 1, 1, 0, 0, 0, 0], [0, 1, 0]),
+            (ApplyStatus::CheckFailed, false)
+        );
     }
 
     #[test]
@@ -269,19 +295,39 @@ mod tests {
 
     #[test]
     fn nothing_is_registered_before_the_apply_is_sealed() {
-        let rounds = Rounds { checking: 0, held: 1, moving: 0 };
+        let rounds = Rounds {
+            checking: 0,
+            held: 1,
+            moving: 0,
+        };
         let counts = Counts::from_array([0, 1, 0, 0, 0, 0, 0]);
 
         let decision = decide(ApplyStatus::Check, RegisterValid, false, &counts, rounds);
 
-        assert_eq!(decision, Decision { status: ApplyStatus::Check, release: false });
+        assert_eq!(
+            decision,
+            Decision {
+                status: ApplyStatus::Check,
+                release: false
+            }
+        );
     }
 
     #[test]
     fn a_creation_ends_when_nothing_moves_and_nothing_is_unknown() {
         let end = |counts, moving| {
-            let rounds = Rounds { moving, ..Rounds::default() };
-            decide(ApplyStatus::Create, Stop, true, &Counts::from_array(counts), rounds).status
+            let rounds = Rounds {
+                moving,
+                ..Rounds::default()
+            };
+            decide(
+                ApplyStatus::Create,
+                Stop,
+                true,
+                &Counts::from_array(counts),
+                rounds,
+            )
+            .status
         };
 
         assert_eq!(end([0, 1, 0, 1, 0, 0, 0], 1), ApplyStatus::Create);
@@ -293,10 +339,19 @@ mod tests {
     #[test]
     fn a_settled_apply_moves_only_when_someone_asks() {
         for &status in ApplyStatus::ALL.iter().filter(|status| status.is_settled()) {
-            let rounds = Rounds { held: 1, ..Rounds::default() };
+            let rounds = Rounds {
+                held: 1,
+                ..Rounds::default()
+            };
             let decision = decide(status, RegisterValid, true, &Counts::pending(1), rounds);
 
-            assert_eq!(decision, Decision { status, release: false });
+            assert_eq!(
+                decision,
+                Decision {
+                    status,
+                    release: false
+                }
+            );
         }
     }
 
@@ -308,11 +363,23 @@ mod tests {
         use {Acceptance::*, ApplyStatus as S};
 
         assert_eq!(accept(S::CheckSuccess, &all_valid, false), Accept);
-        assert_eq!(accept(S::CheckFailed, &one_invalid, false), Refuse(Refusal::HasInvalid));
+        assert_eq!(
+            accept(S::CheckFailed, &one_invalid, false),
+            Refuse(Refusal::HasInvalid)
+        );
         assert_eq!(accept(S::CheckFailed, &one_invalid, true), Accept);
-        assert_eq!(accept(S::CheckFailed, &none_valid, true), Refuse(Refusal::NothingValid));
-        assert_eq!(accept(S::Check, &all_valid, true), Refuse(Refusal::StillChecking));
-        assert_eq!(accept(S::Cancelled, &all_valid, true), Refuse(Refusal::Cancelled));
+        assert_eq!(
+            accept(S::CheckFailed, &none_valid, true),
+            Refuse(Refusal::NothingValid)
+        );
+        assert_eq!(
+            accept(S::Check, &all_valid, true),
+            Refuse(Refusal::StillChecking)
+        );
+        assert_eq!(
+            accept(S::Cancelled, &all_valid, true),
+            Refuse(Refusal::Cancelled)
+        );
         for status in [S::Create, S::CreateSuccess, S::CreateFailed] {
             assert_eq!(accept(status, &one_invalid, true), Unchanged);
         }

@@ -26,7 +26,10 @@ pub fn judge_name(name: &str) -> Option<Reason> {
         return Some(Reason::local(ReasonCode::NameCharacter, text));
     }
     if !NAME_LENGTH.contains(&name.len()) {
-        let text = format!("the name has {} characters; 4 to 32 are allowed", name.len());
+        let text = format!(
+            "the name has {} characters; 4 to 32 are allowed",
+            name.len()
+        );
         return Some(Reason::local(ReasonCode::NameLength, text));
     }
     None
@@ -112,8 +115,18 @@ mod tests {
         for short_or_long in ["", "abc", &"x".repeat(33)] {
             assert_eq!(name_code(short_or_long), Some(ReasonCode::NameLength));
         }
-        for strange in ["press 0001", "press\u{ff0d}0001", "nul\0name", "名称名称", "a/bcd"] {
-            assert_eq!(name_code(strange), Some(ReasonCode::NameCharacter), "{strange}");
+        for strange in [
+            "press 0001",
+            "press\u{ff0d}0001",
+            "nul\0name",
+            "名称名称",
+            "a/bcd",
+        ] {
+            assert_eq!(
+                name_code(strange),
+                Some(ReasonCode::NameCharacter),
+                "{strange}"
+            );
         }
     }
 
@@ -123,16 +136,28 @@ mod tests {
         assert_eq!(nickname_code("智能"), None);
         assert_eq!(nickname_code("智a"), Some(ReasonCode::NicknameLength));
         assert_eq!(nickname_code(&"灯".repeat(32)), None);
-        assert_eq!(nickname_code(&"灯".repeat(33)), Some(ReasonCode::NicknameLength));
+        assert_eq!(
+            nickname_code(&"灯".repeat(33)),
+            Some(ReasonCode::NicknameLength)
+        );
         assert_eq!(nickname_code("ランプ_1"), None);
-        assert_eq!(nickname_code("press 1"), Some(ReasonCode::NicknameCharacter));
+        assert_eq!(
+            nickname_code("press 1"),
+            Some(ReasonCode::NicknameCharacter)
+        );
     }
 
     #[test]
     fn a_reason_says_which_character_and_where() {
         let reason = judge_name("press 0001").unwrap();
 
-        assert!(reason.text.starts_with("character 6 of the name is a space"), "{}", reason.text);
+        assert!(
+            reason
+                .text
+                .starts_with("character 6 of the name is a space"),
+            "{}",
+            reason.text
+        );
     }
 
     #[test]

@@ -88,7 +88,10 @@ impl Outcome {
         Self::ALL
             .into_iter()
             .find(|outcome| outcome.letter() == letter)
-            .ok_or_else(|| Corrupt { what: "an outcome", value: letter.to_string() })
+            .ok_or_else(|| Corrupt {
+                what: "an outcome",
+                value: letter.to_string(),
+            })
     }
 }
 

@@ -42,12 +42,20 @@ pub struct Reason {
 impl Reason {
     /// A reason found by the rules here.
     pub fn local(code: ReasonCode, text: String) -> Self {
-        Self { code, text, request_id: None, first: None }
+        Self {
+            code,
+            text,
+            request_id: None,
+            first: None,
+        }
     }
 
     /// The reason of a device whose name an earlier one has.
     pub fn duplicate(first: Ordinal) -> Self {
         let text = format!("device {first} of this apply has the same name");
-        Self { first: Some(first), ..Self::local(ReasonCode::Duplicate, text) }
+        Self {
+            first: Some(first),
+            ..Self::local(ReasonCode::Duplicate, text)
+        }
     }
 }

@@ -10,7 +10,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// less up to a fifth by `jitter` (0 to 1), so that what failed together does not come back together.
 pub fn pause_after(attempts: u32, jitter: f64) -> Duration {
     let doubled = FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16));
-    doubled.min(LONGEST).mul_f64(1.0 - 0.2 * jitter.clamp(0.0, 1.0))
+    doubled
+        .min(LONGEST)
+        .mul_f64(1.0 - 0.2 * jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

@@ -69,7 +69,11 @@ pub enum Event {
     /// Every device passed.
     CheckPassed,
     /// The check was refused or failed, naming these devices.
-    CheckFailed { refused: Vec<(Ordinal, Reason)>, valid: Vec<Ordinal>, said: Reason },
+    CheckFailed {
+        refused: Vec<(Ordinal, Reason)>,
+        valid: Vec<Ordinal>,
+        said: Reason,
+    },
     /// The upstream takes fewer devices a call than the round has.
     TooLarge,
     /// No device of the round is open any more.
@@ -89,7 +93,10 @@ pub enum Event {
     /// The upstream says that every device is created.
     CreateSucceeded,
     /// The upstream says that some are not, naming these.
-    CreateFailed { created: Vec<Ordinal>, refused: Vec<(Ordinal, Reason)> },
+    CreateFailed {
+        created: Vec<Ordinal>,
+        refused: Vec<(Ordinal, Reason)>,
+    },
     /// The upstream's result has so many rows.
     Counted { total: u64 },
     /// The rows of the result are these devices.
@@ -141,16 +148,27 @@ impl Round {
     pub fn on(self, event: Event, open: &[Ordinal]) -> Result<Change, IllegalTransition> {
         use {Event as E, Phase as P};
         let change = match (self.phase, event) {
-            (P::Check, E::CheckAccepted { upstream_apply }) => {
-                Self { upstream_apply: Some(upstream_apply), ..self.goes(P::Checking) }.alone()
+            (P::Check, E::CheckAccepted { upstream_apply }) => Self {
+                upstream_apply: Some(upstream_apply),
+                ..self.goes(P::Checking)
             }
+            .alone(),
             (P::Checking, E::CheckPassed) => {
                 let next = if self.accepted { P::Register } else { P::Held };
-                Self { nameless: 0, ..self.goes(next) }.settling(Settle::Open(Outcome::Valid))
+                Self {
+                    nameless: 0,
+                    ..self.goes(next)
+                }
+                .settling(Settle::Open(Outcome::Valid))
             }
-            (P::Check | P::Checking, E::CheckFailed { refused, valid, said }) => {
-                self.check_failed(refused, valid, said, open)
-            }
+            (
+                P::Check | P::Checking,
+                E::CheckFailed {
+                    refused,
+                    valid,
+                    said,
+                },
+            ) => self.check_failed(refused, valid, said, open),
             (P::Check, E::TooLarge) => {
                 let size = SMALL_ROUND.min(open.len().div_ceil(2));
                 self.parted(open, size, Settle::Nothing)
@@ -191,7 +209,12 @@ impl Round {
                 | P::Listing
                 | P::Ended),
                 event,
-            ) => return Err(IllegalTransition { phase, event: format!("{event:?}") }),
+            ) => {
+                return Err(IllegalTransition {
+                    phase,
+                    event: format!("{event:?}"),
+                });
+            }
         };
         Ok(change)
     }
@@ -205,26 +228,43 @@ impl Round {
         said: Reason,
         open: &[Ordinal],
     ) -> Change {
-        let no = if self.accepted { Outcome::Failed } else { Outcome::Invalid };
+        let no = if self.accepted {
+            Outcome::Failed
+        } else {
+            Outcome::Invalid
+        };
         if refused.is_empty() {
             return match (self.nameless, open) {
-                (0, _) => Self { nameless: 1, ..self.again() }.alone(),
-                (_, [culprit]) => self
-                    .goes(Phase::Ended)
-                    .settling(Settle::Each(vec![(*culprit, no, Some(said))])),
+                (0, _) => Self {
+                    nameless: 1,
+                    ..self.again()
+                }
+                .alone(),
+                (_, [culprit]) => {
+                    self.goes(Phase::Ended)
+                        .settling(Settle::Each(vec![(*culprit, no, Some(said))]))
+                }
                 (_, _) => self.parted(open, open.len().div_ceil(2), Settle::Nothing),
             };
         }
         let named = Named::new(open, &refused, &valid);
-        let mut each: Vec<_> = refused.into_iter().map(|(at, why)| (at, no, Some(why))).collect();
+        let mut each: Vec<_> = refused
+            .into_iter()
+            .map(|(at, why)| (at, no, Some(why)))
+            .collect();
         each.extend(valid.iter().map(|at| (*at, Outcome::Valid, None)));
         let settle = Settle::Each(each);
-        let round = Self { nameless: 0, ..self };
+        let round = Self {
+            nameless: 0,
+            ..self
+        };
         match (valid.is_empty(), named.rest.is_empty()) {
             (true, true) => round.goes(Phase::Ended).settling(settle),
-            (_, true) if !round.accepted => {
-                Self { upstream_apply: None, ..round.goes(Phase::Held) }.settling(settle)
+            (_, true) if !round.accepted => Self {
+                upstream_apply: None,
+                ..round.goes(Phase::Held)
             }
+            .settling(settle),
             // The lists of the others prove that the upstream lost rows: it takes fewer a call.
             (false, false) => round.parted(&named.open, SMALL_ROUND, settle),
             (false, true) | (true, false) => round.again().settling(settle),
@@ -240,19 +280,31 @@ impl Round {
     ) -> Change {
         let named = Named::new(open, &refused, &created);
         let nobody = refused.is_empty() && created.is_empty();
-        let mut each: Vec<_> =
-            refused.into_iter().map(|(at, why)| (at, Outcome::Failed, Some(why))).collect();
+        let mut each: Vec<_> = refused
+            .into_iter()
+            .map(|(at, why)| (at, Outcome::Failed, Some(why)))
+            .collect();
         each.extend(created.into_iter().map(|at| (at, Outcome::Created, None)));
-        let next = if named.rest.is_empty() { Phase::Ended } else { Phase::Listing };
-        Self { nameless: i16::from(nobody), ..self.goes(next) }.settling(Settle::Each(each))
+        let next = if named.rest.is_empty() {
+            Phase::Ended
+        } else {
+            Phase::Listing
+        };
+        Self {
+            nameless: i16::from(nobody),
+            ..self.goes(next)
+        }
+        .settling(Settle::Each(each))
     }
 
     /// The result is read: who is in it was created. The upstream lost the others, or, if it said
     /// that creating failed and named nobody, refused them.
     fn listed(self, present: Vec<Ordinal>, open: &[Ordinal]) -> Change {
         let named = Named::new(open, &[], &present);
-        let mut each: Vec<_> =
-            present.into_iter().map(|at| (at, Outcome::Created, None)).collect();
+        let mut each: Vec<_> = present
+            .into_iter()
+            .map(|at| (at, Outcome::Created, None))
+            .collect();
         if named.rest.is_empty() {
             self.goes(Phase::Ended).settling(Settle::Each(each))
         } else if self.nameless > 0 {
@@ -273,7 +325,10 @@ impl Round {
 
     /// Back to the start, under a new upstream apply.
     fn again(self) -> Self {
-        Self { upstream_apply: None, ..self.goes(Phase::Check) }
+        Self {
+            upstream_apply: None,
+            ..self.goes(Phase::Check)
+        }
     }
 
     fn alone(self) -> Change {
@@ -281,7 +336,11 @@ impl Round {
     }
 
     fn settling(self, settle: Settle) -> Change {
-        Change { round: self, settle, parts: Vec::new() }
+        Change {
+            round: self,
+            settle,
+            parts: Vec::new(),
+        }
     }
 
     /// Ends here; rounds of `size` take over `open`.
@@ -289,9 +348,16 @@ impl Round {
         let nameless = self.nameless;
         let parts = open
             .chunks(size.max(1))
-            .map(|part| Part { ordinals: part.to_vec(), nameless })
+            .map(|part| Part {
+                ordinals: part.to_vec(),
+                nameless,
+            })
             .collect();
-        Change { round: self.goes(Phase::Ended), settle, parts }
+        Change {
+            round: self.goes(Phase::Ended),
+            settle,
+            parts,
+        }
     }
 }
 
@@ -306,8 +372,16 @@ impl Named {
         let refused: std::collections::HashSet<Ordinal> =
             refused.iter().map(|(at, _)| *at).collect();
         let fine: std::collections::HashSet<Ordinal> = fine.iter().copied().collect();
-        let open: Vec<_> = open.iter().copied().filter(|at| !refused.contains(at)).collect();
-        let rest = open.iter().copied().filter(|at| !fine.contains(at)).collect();
+        let open: Vec<_> = open
+            .iter()
+            .copied()
+            .filter(|at| !refused.contains(at))
+            .collect();
+        let rest = open
+            .iter()
+            .copied()
+            .filter(|at| !fine.contains(at))
+            .collect();
         Self { open, rest }
     }
 }

@@ -58,8 +58,18 @@ impl Submission {
             nicknames.push(readable(nickname));
         }
         refuse_duplicates(&names, &mut refused);
-        let nicknames = nicknames.iter().any(|nickname| !nickname.is_empty()).then_some(nicknames);
-        Self { product_key, iot_instance_id, after_check, names, nicknames, refused }
+        let nicknames = nicknames
+            .iter()
+            .any(|nickname| !nickname.is_empty())
+            .then_some(nicknames);
+        Self {
+            product_key,
+            iot_instance_id,
+            after_check,
+            names,
+            nicknames,
+            refused,
+        }
     }
 
     /// How many devices there are.
@@ -79,17 +89,26 @@ impl Submission {
 
     /// The submission in chunks.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkOf<'_>> {
-        (0..).zip(self.names.chunks(CHUNK)).map(|(chunk_no, names)| {
-            let first = chunk_no as usize * CHUNK;
-            let from = self.refused.partition_point(|(at, _)| (*at as usize) < first);
-            let to = self.refused.partition_point(|(at, _)| (*at as usize) < first + CHUNK);
-            ChunkOf {
-                chunk_no,
-                names,
-                nicknames: self.nicknames.as_deref().map(|all| &all[first..first + names.len()]),
-                refused: &self.refused[from..to],
-            }
-        })
+        (0..)
+            .zip(self.names.chunks(CHUNK))
+            .map(|(chunk_no, names)| {
+                let first = chunk_no as usize * CHUNK;
+                let from = self
+                    .refused
+                    .partition_point(|(at, _)| (*at as usize) < first);
+                let to = self
+                    .refused
+                    .partition_point(|(at, _)| (*at as usize) < first + CHUNK);
+                ChunkOf {
+                    chunk_no,
+                    names,
+                    nicknames: self
+                        .nicknames
+                        .as_deref()
+                        .map(|all| &all[first..first + names.len()]),
+                    refused: &self.refused[from..to],
+                }
+            })
     }
 }
 
@@ -118,20 +137,33 @@ mod tests {
     use crate::domain::ReasonCode;
 
     fn judged(names: &[&str]) -> Submission {
-        let devices: Vec<_> =
-            names.iter().map(|name| (name.to_string(), String::new())).collect();
-        Submission::judge("a1".into(), String::new(), AfterCheck::Stop, devices.into_iter())
+        let devices: Vec<_> = names
+            .iter()
+            .map(|name| (name.to_string(), String::new()))
+            .collect();
+        Submission::judge(
+            "a1".into(),
+            String::new(),
+            AfterCheck::Stop,
+            devices.into_iter(),
+        )
     }
 
     #[test]
     fn of_two_devices_with_one_name_the_first_counts() {
         let submission = judged(&["light-1", "light-2", "light-1", "light-1"]);
 
-        let codes: Vec<_> =
-            submission.refused.iter().map(|(at, reason)| (*at, reason.code, reason.first)).collect();
+        let codes: Vec<_> = submission
+            .refused
+            .iter()
+            .map(|(at, reason)| (*at, reason.code, reason.first))
+            .collect();
         assert_eq!(
             codes,
-            [(2, ReasonCode::Duplicate, Some(0)), (3, ReasonCode::Duplicate, Some(0))]
+            [
+                (2, ReasonCode::Duplicate, Some(0)),
+                (3, ReasonCode::Duplicate, Some(0))
+            ]
         );
     }
 
@@ -139,7 +171,12 @@ mod tests {
     fn a_bad_name_given_twice_is_bad_twice_and_no_duplicate() {
         let submission = judged(&["bad name", "bad name"]);
 
-        assert!(submission.refused.iter().all(|(_, r)| r.code == ReasonCode::NameCharacter));
+        assert!(
+            submission
+                .refused
+                .iter()
+                .all(|(_, r)| r.code == ReasonCode::NameCharacter)
+        );
         assert_eq!(submission.refused(), 2);
     }
 
@@ -153,7 +190,10 @@ mod tests {
         let submission = judged(&refs);
 
         let chunks: Vec<_> = submission.chunks().collect();
-        assert_eq!(chunks.iter().map(|c| c.names.len()).collect::<Vec<_>>(), [CHUNK, 5]);
+        assert_eq!(
+            chunks.iter().map(|c| c.names.len()).collect::<Vec<_>>(),
+            [CHUNK, 5]
+        );
         assert_eq!(chunks[0].refused[0].0, 3);
         assert_eq!(chunks[1].refused[0].0, CHUNK as Ordinal + 1);
         assert!(chunks.iter().all(|chunk| chunk.nicknames.is_none()));

@@ -24,7 +24,11 @@ impl Store {
             Acceptance::Accept => {}
             Acceptance::Unchanged => return self.apply(id).await,
             Acceptance::Refuse(refusal) => {
-                return Err(Error::NotAcceptable { apply: id, status: locked.status, refusal });
+                return Err(Error::NotAcceptable {
+                    apply: id,
+                    status: locked.status,
+                    refusal,
+                });
             }
         }
         pack(&mut tx, id).await?;
@@ -32,7 +36,9 @@ impl Store {
         follow::release(&mut tx, id).await?;
         locked.status = ApplyStatus::Create;
         locked.follow(&mut tx, true).await?;
-        let answer = read::apply(&mut *tx, id).await?.ok_or(Error::NoSuchApply(id))?;
+        let answer = read::apply(&mut *tx, id)
+            .await?
+            .ok_or(Error::NoSuchApply(id))?;
         tx.commit().await?;
         self.bell.ring();
         Ok(answer)

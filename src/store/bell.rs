@@ -28,7 +28,10 @@ pub struct Bell {
 
 impl Default for Bell {
     fn default() -> Self {
-        Self { rung: Arc::new(watch::Sender::new(0)), process: Uuid::new_v4() }
+        Self {
+            rung: Arc::new(watch::Sender::new(0)),
+            process: Uuid::new_v4(),
+        }
     }
 }
 
@@ -69,7 +72,10 @@ impl Store {
     pub async fn listen(&self) -> Result<Listener, Error> {
         let mut inner = PgListener::connect_with(&self.pool).await?;
         inner.listen(CHANNEL).await?;
-        Ok(Listener { inner, own: self.bell.process.to_string() })
+        Ok(Listener {
+            inner,
+            own: self.bell.process.to_string(),
+        })
     }
 
     /// Passes this process's rings on to the others until told to stop.
@@ -89,7 +95,10 @@ impl Store {
                 .execute(&self.pool)
                 .await;
             if let Err(error) = passed {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a ring was not passed on");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a ring was not passed on"
+                );
             }
         }
     }

@@ -85,7 +85,14 @@ impl<'a> Fold<'a> {
                 }
             }
             if moved {
-                update(tx, apply, chunk_no, &outcomes, &reasons.into_iter().collect()).await?;
+                update(
+                    tx,
+                    apply,
+                    chunk_no,
+                    &outcomes,
+                    &reasons.into_iter().collect(),
+                )
+                .await?;
             }
             changed |= moved;
         }

@@ -83,7 +83,9 @@ impl Store {
         .await?;
         Ok(Look {
             due: row.due as u32,
-            next: row.next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+            next: row
+                .next
+                .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
         })
     }
 
@@ -159,11 +161,14 @@ impl Store {
             ordinals: row.ordinals,
             attempts: row.attempts,
             page: row.page,
-            asked_ago: row.asked_ago.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+            asked_ago: row
+                .asked_ago
+                .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
             stale: row.stale,
-            intent: row
-                .intent_at
-                .map(|signed_at| Intent { signed_at, fresh: row.fresh }),
+            intent: row.intent_at.map(|signed_at| Intent {
+                signed_at,
+                fresh: row.fresh,
+            }),
         }))
     }
 }

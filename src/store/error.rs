@@ -55,7 +55,11 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if passes(&error) { Self::Unreachable(error) } else { Self::Query(error) }
+        if passes(&error) {
+            Self::Unreachable(error)
+        } else {
+            Self::Query(error)
+        }
     }
 }
 
@@ -70,7 +74,9 @@ fn passes(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             // connection lost, too many connections or out of room, shutting down or starting up,
             // rolled back for the sake of others, read-only
-            ["08", "53", "57P", "40", "25006"].iter().any(|class| code.starts_with(class))
+            ["08", "53", "57P", "40", "25006"]
+                .iter()
+                .any(|class| code.starts_with(class))
         }),
         _ => false,
     }

@@ -42,7 +42,12 @@ impl Store {
                     row.cancelled,
                 ]);
                 let status = row.status.parse()?;
-                let snapshot = Snapshot { revision: row.revision, status, counts, at: row.at };
+                let snapshot = Snapshot {
+                    revision: row.revision,
+                    status,
+                    counts,
+                    at: row.at,
+                };
                 Ok((ApplyId(row.apply_id), snapshot))
             })
             .collect()

@@ -72,13 +72,23 @@ impl Locked {
         )
         .fetch_one(&mut **tx)
         .await?;
-        let decision = decide(self.status, self.after_check, self.sealed, &self.counts, rounds);
+        let decision = decide(
+            self.status,
+            self.after_check,
+            self.sealed,
+            &self.counts,
+            rounds,
+        );
         if decision.release {
             release(tx, self.id).await?;
         }
         changed |= decision.status != self.status;
         self.status = decision.status;
-        if changed { self.write_event(tx).await } else { snapshot(tx, self.id).await }
+        if changed {
+            self.write_event(tx).await
+        } else {
+            snapshot(tx, self.id).await
+        }
     }
 
     /// Writes the apply as it stands now, and the same as its next event.
@@ -143,6 +153,8 @@ pub(super) async fn release(
 }
 
 async fn snapshot(tx: &mut Transaction<'_, Postgres>, id: ApplyId) -> Result<Snapshot, Error> {
-    let (_, snapshot) = super::read::apply(&mut **tx, id).await?.ok_or(Error::NoSuchApply(id))?;
+    let (_, snapshot) = super::read::apply(&mut **tx, id)
+        .await?
+        .ok_or(Error::NoSuchApply(id))?;
     Ok(snapshot)
 }

@@ -21,13 +21,20 @@ impl Members {
     pub fn devices(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.names.iter().enumerate().map(|(at, name)| {
             let nickname = self.nicknames.as_ref().map(|all| all[at].as_str());
-            (name.as_str(), nickname.filter(|nickname| !nickname.is_empty()))
+            (
+                name.as_str(),
+                nickname.filter(|nickname| !nickname.is_empty()),
+            )
         })
     }
 
     /// Where each name is.
     pub fn by_name(&self) -> HashMap<&str, Ordinal> {
-        self.names.iter().map(String::as_str).zip(self.ordinals.iter().copied()).collect()
+        self.names
+            .iter()
+            .map(String::as_str)
+            .zip(self.ordinals.iter().copied())
+            .collect()
     }
 }
 
@@ -44,7 +51,10 @@ impl Store {
             (None, None) => Vec::new(),
         };
         let mut members = Members::default();
-        let mut listed = claim.ordinals.as_deref().map(|all| all.iter().copied().peekable());
+        let mut listed = claim
+            .ordinals
+            .as_deref()
+            .map(|all| all.iter().copied().peekable());
         for chunk_no in chunk_nos {
             let row = sqlx::query!(
                 r#"SELECT names, nicknames, outcomes AS "outcomes: Vec<i8>" FROM chunks
@@ -58,11 +68,14 @@ impl Store {
             if nicknames.is_some() {
                 members.nicknames.get_or_insert_default();
             }
-            for ((at, name), letter) in
-                (chunk_no * CHUNK as Ordinal..).zip(row.names).zip(row.outcomes)
+            for ((at, name), letter) in (chunk_no * CHUNK as Ordinal..)
+                .zip(row.names)
+                .zip(row.outcomes)
             {
                 let nickname = nicknames.as_mut().and_then(Iterator::next);
-                let ours = listed.as_mut().is_none_or(|listed| listed.next_if_eq(&at).is_some());
+                let ours = listed
+                    .as_mut()
+                    .is_none_or(|listed| listed.next_if_eq(&at).is_some());
                 if ours && Outcome::from_letter(letter)?.is_open() {
                     members.ordinals.push(at);
                     members.names.push(name);

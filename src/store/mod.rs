@@ -41,6 +41,7 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// How to reach the database.
 #[derive(Clone, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// PostgreSQL 15 or newer, as postgres://USER:PASSWORD@HOST/DATABASE. DATABASE_URL is read too
     #[arg(long, env = "REGISTRAR_DATABASE_URL", hide_env_values = true)]
@@ -81,7 +82,11 @@ impl Store {
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(connect);
-        Self { pool, account: account.to_owned(), bell: Bell::default() }
+        Self {
+            pool,
+            account: account.to_owned(),
+            bell: Bell::default(),
+        }
     }
 
     /// Brings the schema up to date.
@@ -91,15 +96,27 @@ impl Store {
 
     /// Refuses a database whose schema is older than this program needs.
     pub async fn check_schema(&self) -> Result<(), Error> {
-        let newest = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
-        let table = sqlx::query_scalar::<_, bool>("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
+        let newest = MIGRATOR
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or(0);
+        let table =
+            sqlx::query_scalar::<_, bool>("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
         let applied = if table.fetch_one(&self.pool).await? {
             let newest = "SELECT max(version) FROM _sqlx_migrations WHERE success";
-            sqlx::query_scalar::<_, Option<i64>>(newest).fetch_one(&self.pool).await?.unwrap_or(0)
+            sqlx::query_scalar::<_, Option<i64>>(newest)
+                .fetch_one(&self.pool)
+                .await?
+                .unwrap_or(0)
         } else {
             0
         };
-        if applied < newest { Err(Error::NotMigrated { applied, newest }) } else { Ok(()) }
+        if applied < newest {
+            Err(Error::NotMigrated { applied, newest })
+        } else {
+            Ok(())
+        }
     }
 
     /// Succeeds if the database answers.

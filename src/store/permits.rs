@@ -58,7 +58,11 @@ impl Store {
         .await?;
         let spacing = spacing.mul_f64(row.slowed);
         let first_in = row.end_in - seconds(spacing) * f64::from(count);
-        Ok(Permits { first_in: Duration::from_secs_f64(first_in.max(0.0)), spacing, count })
+        Ok(Permits {
+            first_in: Duration::from_secs_f64(first_in.max(0.0)),
+            spacing,
+            count,
+        })
     }
 
     /// Slows a lane down after the upstream throttled it: twice the spacing, halved again every

@@ -4,9 +4,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 use super::{Error, Store, chunk};
-use crate::domain::{
-    Apply, ApplyId, CHUNK, Corrupt, Counts, Ordinal, Outcome, Reason, Snapshot,
-};
+use crate::domain::{Apply, ApplyId, CHUNK, Corrupt, Counts, Ordinal, Outcome, Reason, Snapshot};
 
 /// One device with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +71,15 @@ impl TryFrom<ApplyRow> for (Apply, Snapshot) {
             created_at: row.created_at,
         };
         let status = row.status.parse()?;
-        Ok((apply, Snapshot { revision: row.revision, status, counts, at: row.updated_at }))
+        Ok((
+            apply,
+            Snapshot {
+                revision: row.revision,
+                status,
+                counts,
+                at: row.updated_at,
+            },
+        ))
     }
 }
 
@@ -121,7 +127,10 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+        Ok(rows
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?)
     }
 
     /// Devices of an apply from an ordinal on, only those with one of `outcomes` unless it is
@@ -135,7 +144,10 @@ impl Store {
     ) -> Result<DevicesPage, Error> {
         let letters: Vec<i8> = outcomes.iter().map(|outcome| outcome.letter()).collect();
         let wanted = |outcome: Outcome| outcomes.is_empty() || outcomes.contains(&outcome);
-        let mut page = DevicesPage { devices: Vec::new(), next: Some(from) };
+        let mut page = DevicesPage {
+            devices: Vec::new(),
+            next: Some(from),
+        };
         while let Some(from) = page.next {
             let (chunk_no, offset) = chunk::place(from);
             let Some(row) = self.chunk_with(id, chunk_no, &letters).await? else {
@@ -149,7 +161,10 @@ impl Store {
             let mut nicknames = row.nicknames.map(Vec::into_iter);
             let columns = row.names.into_iter().zip(row.outcomes);
             for (ordinal, (name, letter)) in (first..).zip(columns) {
-                let nickname = nicknames.as_mut().and_then(Iterator::next).unwrap_or_default();
+                let nickname = nicknames
+                    .as_mut()
+                    .and_then(Iterator::next)
+                    .unwrap_or_default();
                 let outcome = Outcome::from_letter(letter)?;
                 if (ordinal - first) < offset as Ordinal || !wanted(outcome) {
                     continue;
@@ -159,7 +174,13 @@ impl Store {
                     return Ok(page);
                 }
                 let reason = reasons.remove(&ordinal);
-                page.devices.push(DeviceRow { ordinal, name, nickname, outcome, reason });
+                page.devices.push(DeviceRow {
+                    ordinal,
+                    name,
+                    nickname,
+                    outcome,
+                    reason,
+                });
             }
         }
         Ok(page)

@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgExecutor, Postgres, Transaction};
 
-use super::{
-    Claim, Error, Store,
-    chunk::Fold,
-    follow::Locked,
-    seconds,
-};
+use super::{Claim, Error, Store, chunk::Fold, follow::Locked, seconds};
 use crate::domain::{
     Lane, Ordinal,
     round::{Change, Part, Phase, Settle},
@@ -67,8 +62,9 @@ impl Store {
         if moves_the_apply(&record.change) {
             let mut apply = Locked::lock(&mut tx, claim.apply).await?;
             update_round(&mut *tx, claim, record).await?;
-            let changed =
-                fold(open, &record.change.settle).write(&mut tx, apply.id, &mut apply.counts).await?;
+            let changed = fold(open, &record.change.settle)
+                .write(&mut tx, apply.id, &mut apply.counts)
+                .await?;
             insert_parts(&mut tx, claim, &record.change.parts).await?;
             apply.follow(&mut tx, changed).await?;
         } else {
@@ -76,7 +72,9 @@ impl Store {
         }
         match &record.page {
             Some(names) => insert_page(&mut tx, claim, names).await?,
-            None if claim.round.phase == Phase::Listing => forget_pages(&mut tx, claim, record).await?,
+            None if claim.round.phase == Phase::Listing => {
+                forget_pages(&mut tx, claim, record).await?
+            }
             None => {}
         }
         if let Some(call) = &record.call {
@@ -152,7 +150,10 @@ async fn update_round(
     .await?;
     match done.rows_affected() {
         1 => Ok(()),
-        _ => Err(Error::LeaseLost { apply: claim.apply, round_no: claim.round_no }),
+        _ => Err(Error::LeaseLost {
+            apply: claim.apply,
+            round_no: claim.round_no,
+        }),
     }
 }
 

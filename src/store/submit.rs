@@ -66,7 +66,12 @@ impl Store {
     ) -> Result<(), Error> {
         let (chunks, devices): (Vec<i32>, Vec<i32>) = submission
             .chunks()
-            .map(|part| (part.chunk_no, (part.names.len() - part.refused.len()) as i32))
+            .map(|part| {
+                (
+                    part.chunk_no,
+                    (part.names.len() - part.refused.len()) as i32,
+                )
+            })
             .filter(|(_, devices)| *devices > 0)
             .unzip();
         sqlx::query!(
@@ -96,7 +101,11 @@ async fn insert_chunk(
     for (at, _) in part.refused {
         outcomes[chunk::place(*at).1] = Outcome::Invalid.letter();
     }
-    let reasons: chunk::Reasons = part.refused.iter().map(|(at, reason)| (*at, reason)).collect();
+    let reasons: chunk::Reasons = part
+        .refused
+        .iter()
+        .map(|(at, reason)| (*at, reason))
+        .collect();
     sqlx::query!(
         r#"INSERT INTO chunks (apply_id, chunk_no, names, nicknames, outcomes, reason_ordinals,
                                reason_codes, reason_texts, reason_request_ids, reason_firsts)

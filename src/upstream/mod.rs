@@ -36,6 +36,7 @@ pub use self::{
 
 /// Where the upstream is, and as whom it is called.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// Base URL of the upstream, without a path. Derived from the region when it is not given:
     /// `https://iot.<region>.aliyuncs.com`.

@@ -55,21 +55,37 @@ pub(super) enum Next {
 
 impl Judged {
     pub(super) fn now(event: Event) -> Self {
-        Self { next: Next::Event(event), pause: Duration::ZERO, counts: false, page: None }
+        Self {
+            next: Next::Event(event),
+            pause: Duration::ZERO,
+            counts: false,
+            page: None,
+        }
     }
 
     fn after(pause: Duration, event: Event) -> Self {
-        Self { pause, ..Self::now(event) }
+        Self {
+            pause,
+            ..Self::now(event)
+        }
     }
 
     fn wait(pause: Duration) -> Self {
-        Self { next: Next::Wait, pause, counts: false, page: None }
+        Self {
+            next: Next::Wait,
+            pause,
+            counts: false,
+            page: None,
+        }
     }
 
     /// Waits out a failure that says nothing of the devices.
     fn failed(error: &Error, attempts: i32) -> Self {
         let (pause, counts) = pause(error, attempts);
-        Self { counts, ..Self::wait(pause) }
+        Self {
+            counts,
+            ..Self::wait(pause)
+        }
     }
 }
 
@@ -91,15 +107,24 @@ fn pause(error: &Error, attempts: i32) -> (Duration, bool) {
 /// Judges the answer to BatchCheckDeviceNames. A lost one costs an abandoned upstream apply.
 pub(super) fn check(answer: &Answer<Checked>, members: &Members, attempts: i32) -> Judged {
     match &answer.outcome {
-        Ok(checked) => Judged::now(Event::CheckAccepted { upstream_apply: checked.apply_id }),
+        Ok(checked) => Judged::now(Event::CheckAccepted {
+            upstream_apply: checked.apply_id,
+        }),
         Err(error) if error.verdict != Verdict::Final => Judged::failed(error, attempts),
         Err(error) if is(error, "iot.device.TooManyDeviceNamesPerRequest") => {
             Judged::now(Event::TooLarge)
         }
         Err(error) if !error.refused.is_empty() || blames_a_device(error) => {
-            let said = Said { request_id: &answer.request_id, text: &error.message };
+            let said = Said {
+                request_id: &answer.request_id,
+                text: &error.message,
+            };
             let refused = said.reasons(&error.refused, &members.by_name());
-            Judged::now(Event::CheckFailed { refused, valid: Vec::new(), said: said.of_nobody() })
+            Judged::now(Event::CheckFailed {
+                refused,
+                valid: Vec::new(),
+                said: said.of_nobody(),
+            })
         }
         Err(error) => Judged::failed(error, attempts),
     }
@@ -132,7 +157,11 @@ pub(super) fn status(
         (P::CheckSuccess, Phase::Registering) => unheard(answer, claim, window),
         (P::CheckFailed, Phase::Checking) => {
             let (refused, valid, said) = named(answer, status, members, "CHECK_FAILED");
-            Judged::now(Event::CheckFailed { refused, valid, said })
+            Judged::now(Event::CheckFailed {
+                refused,
+                valid,
+                said,
+            })
         }
         (P::CheckFailed, Phase::Registering) => not_found(answer, claim, window),
         (P::Create, Phase::Checking | Phase::Registering) if creating => {
@@ -157,13 +186,18 @@ fn not_found(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged
         Phase::Checking => Judged::after(AFTER_REFUSAL, Event::ApplyGone),
         Phase::Registering if is_closed(answer, claim, window) => Judged::now(Event::ApplyGone),
         // In creation it proves nothing.
-        _ => Judged { counts: true, ..Judged::wait(backoff(claim.attempts)) },
+        _ => Judged {
+            counts: true,
+            ..Judged::wait(backoff(claim.attempts))
+        },
     }
 }
 
 /// A round that was asked to register and still stands checked.
 fn unheard(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
-    let Some(intent) = claim.intent else { return Judged::now(Event::NotRegistered) };
+    let Some(intent) = claim.intent else {
+        return Judged::now(Event::NotRegistered);
+    };
     if is_closed(answer, claim, window) {
         Judged::now(Event::NotRegistered)
     } else if may_be_sent_again(answer.at, &intent, window) {
@@ -181,7 +215,9 @@ pub(super) fn may_be_sent_again(now: OffsetDateTime, intent: &Intent, window: Du
 
 /// Whether no request under the claim's intent can be carried out any more.
 fn is_closed(answer: &Answer<Status>, claim: &Claim, window: Duration) -> bool {
-    claim.intent.is_none_or(|intent| answer.at > intent.signed_at + window)
+    claim
+        .intent
+        .is_none_or(|intent| answer.at > intent.signed_at + window)
 }
 
 /// Judges the answer to BatchRegisterDeviceWithApplyId. `fresh`: no request was sent before it.
@@ -201,10 +237,16 @@ pub(super) fn register(answer: &Answer<Registered>, fresh: bool, attempts: i32) 
         }
         // Refused although, or because, an earlier request was heard; or not known at all.
         (Verdict::Final, false) | (Verdict::Unclear, _) => {
-            return Judged { counts, ..Judged::wait(backoff(1)) };
+            return Judged {
+                counts,
+                ..Judged::wait(backoff(1))
+            };
         }
     };
-    Judged { counts, ..Judged::after(pause, event) }
+    Judged {
+        counts,
+        ..Judged::after(pause, event)
+    }
 }
 
 /// Judges the answer to QueryPageByApplyId; `before` are the names on the pages before.
@@ -221,15 +263,23 @@ pub(super) fn page(
     if claim.round.phase == Phase::Counting {
         let short = page.total < members.ordinals.len() as u64;
         return if short && claim.attempts < COUNTS {
-            Judged { counts: true, ..Judged::wait(backoff(claim.attempts)) }
+            Judged {
+                counts: true,
+                ..Judged::wait(backoff(claim.attempts))
+            }
         } else {
             Judged::now(Event::Counted { total: page.total })
         };
     }
     let last = page.names.is_empty()
-        || page.page_count.is_some_and(|pages| i64::from(claim.page) + 1 >= i64::from(pages));
+        || page
+            .page_count
+            .is_some_and(|pages| i64::from(claim.page) + 1 >= i64::from(pages));
     if !last {
-        return Judged { page: Some(page.names.clone()), ..Judged::wait(Duration::ZERO) };
+        return Judged {
+            page: Some(page.names.clone()),
+            ..Judged::wait(Duration::ZERO)
+        };
     }
     let by_name = members.by_name();
     let mut present: Vec<Ordinal> = before
@@ -251,7 +301,10 @@ fn named(
 ) -> (Vec<(Ordinal, Reason)>, Vec<Ordinal>, Reason) {
     let by_name = members.map(Members::by_name).unwrap_or_default();
     let text = format!("the upstream answered {word} and named no device");
-    let said = Said { request_id: &answer.request_id, text: &text };
+    let said = Said {
+        request_id: &answer.request_id,
+        text: &text,
+    };
     let refused = said.reasons(&status.invalid, &by_name);
     let no: std::collections::HashSet<Ordinal> = refused.iter().map(|(at, _)| *at).collect();
     let mut fine: Vec<Ordinal> = status
@@ -322,21 +375,32 @@ fn blames_a_device(error: &Error) -> bool {
 }
 
 fn is(error: &Error, code: &str) -> bool {
-    error.code.as_deref().is_some_and(|ours| ours.eq_ignore_ascii_case(code))
+    error
+        .code
+        .as_deref()
+        .is_some_and(|ours| ours.eq_ignore_ascii_case(code))
 }
 
 /// Whether an event settles all open devices of its round.
 pub(super) fn settles(event: &Event) -> bool {
     matches!(
         event,
-        Event::CheckPassed | Event::Counted { .. } | Event::TooLarge | Event::CheckFailed { .. }
-            | Event::CreateFailed { .. } | Event::Listed { .. }
+        Event::CheckPassed
+            | Event::Counted { .. }
+            | Event::TooLarge
+            | Event::CheckFailed { .. }
+            | Event::CreateFailed { .. }
+            | Event::Listed { .. }
     )
 }
 
 /// A round that stays as it is.
 pub(super) fn unchanged(round: &Round) -> Change {
-    Change { round: round.clone(), settle: Settle::Nothing, parts: Vec::new() }
+    Change {
+        round: round.clone(),
+        settle: Settle::Nothing,
+        parts: Vec::new(),
+    }
 }
 
 /// What the log of calls shows of an answer.

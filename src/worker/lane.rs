@@ -38,7 +38,12 @@ enum Look {
 impl LaneWorker {
     pub(super) fn new(worker: Worker, lane: Lane, steps: TaskTracker) -> Self {
         let room = Arc::new(Semaphore::new(worker.options.steps as usize));
-        Self { worker, lane, room, steps }
+        Self {
+            worker,
+            lane,
+            room,
+            steps,
+        }
     }
 
     /// Works the lane until `stop`.
@@ -84,9 +89,15 @@ impl LaneWorker {
         let block = (BLOCK.as_secs_f64() / spacing.as_secs_f64()).max(1.0) as u32;
         let look = self.worker.store.look(self.lane, block.min(room)).await?;
         if look.due == 0 {
-            return Ok(Look::Idle(look.next.unwrap_or(LOOK_ANYWAY).min(LOOK_ANYWAY)));
+            return Ok(Look::Idle(
+                look.next.unwrap_or(LOOK_ANYWAY).min(LOOK_ANYWAY),
+            ));
         }
-        for slot in self.worker.slots(self.lane, look.due, ahead(self.lane)).await? {
+        for slot in self
+            .worker
+            .slots(self.lane, look.due, ahead(self.lane))
+            .await?
+        {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep_until(slot.open - ahead(self.lane)) => {}
@@ -103,7 +114,9 @@ impl LaneWorker {
         if slot.close <= Instant::now() {
             return Ok(true);
         }
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return Ok(false) };
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            return Ok(false);
+        };
         let lease = self.worker.options.lease;
         let signed_at = self.worker.upstream.now();
         let Some(claim) = self.worker.store.claim(self.lane, lease, signed_at).await? else {

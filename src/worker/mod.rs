@@ -22,6 +22,7 @@ use crate::{domain::Lane, store::Store, upstream::Client};
 
 /// How the lanes are worked.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// How long a worker may take over one step before others may take it over
     #[arg(long, env = "REGISTRAR_LEASE", default_value = "30s",
@@ -70,8 +71,12 @@ pub struct Options {
 impl Options {
     /// Refuses settings that no lane can be worked with.
     pub fn check(&self) -> Result<(), String> {
-        let rates =
-            [self.check_rate, self.status_rate, self.register_rate, self.page_rate];
+        let rates = [
+            self.check_rate,
+            self.status_rate,
+            self.register_rate,
+            self.page_rate,
+        ];
         if rates.iter().any(|rate| !rate.is_finite() || *rate <= 0.0) {
             return Err("a rate must be above 0 calls a second".into());
         }
@@ -122,7 +127,13 @@ impl Worker {
         options: Options,
         wake: watch::Receiver<u64>,
     ) -> Self {
-        Self { store, upstream, pace: Arc::default(), options: Arc::new(options), wake }
+        Self {
+            store,
+            upstream,
+            pace: Arc::default(),
+            options: Arc::new(options),
+            wake,
+        }
     }
 
     /// Works all lanes until `stop`, then finishes the steps in flight.

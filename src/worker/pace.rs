@@ -43,12 +43,19 @@ impl Pace {
         let usual = self.usual(phase, devices);
         // A first poll comes a little late; a second one at least a third of the time later.
         let by_first_poll = elapsed < usual.mul_f64(1.25) + SHORTEST;
-        let next = if by_first_poll { usual.mul_f64(SHRINK) } else { elapsed };
-        self.lock().insert((phase, bucket(devices)), next.min(LONGEST * 120));
+        let next = if by_first_poll {
+            usual.mul_f64(SHRINK)
+        } else {
+            elapsed
+        };
+        self.lock()
+            .insert((phase, bucket(devices)), next.min(LONGEST * 120));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Phase, u32), Duration>> {
-        self.usual.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.usual
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -43,7 +43,10 @@ impl Worker {
         }
         Ok((0..permits.count).map(move |n| {
             let from_now = permits.first_in + permits.spacing * n;
-            Slot { open: answered + from_now, close: asked + from_now + window }
+            Slot {
+                open: answered + from_now,
+                close: asked + from_now + window,
+            }
         }))
     }
 }

@@ -39,16 +39,23 @@ impl Worker {
             Phase::Check => {
                 let members = self.store.members(&claim).await?;
                 if members.names.is_empty() {
-                    return self.record(&claim, Some(members), nothing_left(), None).await;
+                    return self
+                        .record(&claim, Some(members), nothing_left(), None)
+                        .await;
                 }
                 let call = self.upstream.check_names(product, members.devices());
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
                     return self.give_back(&claim).await;
                 };
                 let judged = judge::check(&answer, &members, claim.attempts);
-                self.finish(lane, &claim, Some(members), judged, answer, |ok| Some(ok.apply_id)).await
+                self.finish(lane, &claim, Some(members), judged, answer, |ok| {
+                    Some(ok.apply_id)
+                })
+                .await
             }
-            Phase::Registering if lane == Lane::Register => self.register(&claim, slot, product, id).await,
+            Phase::Registering if lane == Lane::Register => {
+                self.register(&claim, slot, product, id).await
+            }
             Phase::Checking | Phase::Registering | Phase::Creating => {
                 let call = self.upstream.status(product, id);
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
@@ -60,10 +67,15 @@ impl Worker {
                 };
                 let window = self.options.upstream_time_window;
                 let judged = judge::status(&answer, &claim, members.as_ref(), window);
-                self.finish(lane, &claim, members, judged, answer, |_| Some(id)).await
+                self.finish(lane, &claim, members, judged, answer, |_| Some(id))
+                    .await
             }
             Phase::Counting | Phase::Listing => {
-                let page = if claim.round.phase == Phase::Counting { 0 } else { claim.page };
+                let page = if claim.round.phase == Phase::Counting {
+                    0
+                } else {
+                    claim.page
+                };
                 let call = self.upstream.page(product, id, page as u32 + 1);
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
                     return self.give_back(&claim).await;
@@ -74,7 +86,8 @@ impl Worker {
                     _ => Vec::new(),
                 };
                 let judged = judge::page(&answer, &claim, &members, &before);
-                self.finish(lane, &claim, Some(members), judged, answer, |_| Some(id)).await
+                self.finish(lane, &claim, Some(members), judged, answer, |_| Some(id))
+                    .await
             }
             Phase::Held | Phase::Register | Phase::Ended => self.give_back(&claim).await,
         }
@@ -88,9 +101,13 @@ impl Worker {
         product: Product<'_>,
         id: i64,
     ) -> Result<(), store::Error> {
-        let Some(intent) = claim.intent else { return self.give_back(claim).await };
+        let Some(intent) = claim.intent else {
+            return self.give_back(claim).await;
+        };
         if intent.fresh && claim.stale {
-            return self.record(claim, None, Judged::now(Event::Stale), None).await;
+            return self
+                .record(claim, None, Judged::now(Event::Stale), None)
+                .await;
         }
         let window = self.options.upstream_time_window;
         if !intent.fresh && !judge::may_be_sent_again(self.upstream.now(), &intent, window) {
@@ -100,11 +117,16 @@ impl Worker {
         let call = self.upstream.register(product, id);
         let date = Some(intent.signed_at);
         let Ok(answer) = self.send(Lane::Register, claim, slot, &call, date).await? else {
-            let unsent = if intent.fresh { Event::NotRegistered } else { Event::RegisterUnheard };
+            let unsent = if intent.fresh {
+                Event::NotRegistered
+            } else {
+                Event::RegisterUnheard
+            };
             return self.record(claim, None, Judged::now(unsent), None).await;
         };
         let judged = judge::register(&answer, intent.fresh, claim.attempts);
-        self.finish(Lane::Register, claim, None, judged, answer, |_| Some(id)).await
+        self.finish(Lane::Register, claim, None, judged, answer, |_| Some(id))
+            .await
     }
 
     /// Sends a call within its slot. One that is late waits for the next slot, if the lease allows.
@@ -140,7 +162,10 @@ impl Worker {
         match &answer.outcome {
             Err(error) if error.throttled() => {
                 let pause = error.retry_after.unwrap_or(judge::THROTTLED);
-                tracing::warn!(lane = lane.as_str(), "the upstream throttled a call; the lane slows down");
+                tracing::warn!(
+                    lane = lane.as_str(),
+                    "the upstream throttled a call; the lane slows down"
+                );
                 self.store.slow_down(lane, pause).await
             }
             _ => Ok(()),
@@ -149,7 +174,12 @@ impl Worker {
 
     /// The round as it was before the claim, due at once: nothing was sent.
     async fn give_back(&self, claim: &Claim) -> Result<(), store::Error> {
-        let unchanged = Judged { next: Next::Wait, pause: Duration::ZERO, counts: false, page: None };
+        let unchanged = Judged {
+            next: Next::Wait,
+            pause: Duration::ZERO,
+            counts: false,
+            page: None,
+        };
         self.record(claim, None, unchanged, None).await
     }
 
@@ -175,7 +205,11 @@ impl Worker {
         };
         let made = CallMade {
             lane,
-            upstream_apply: answer.outcome.as_ref().ok().and_then(upstream_apply)
+            upstream_apply: answer
+                .outcome
+                .as_ref()
+                .ok()
+                .and_then(upstream_apply)
                 .or(claim.round.upstream_apply),
             took: answer.took,
             result,
@@ -195,7 +229,9 @@ impl Worker {
     ) -> Result<(), store::Error> {
         let members = match (&judged.next, members) {
             (_, Some(members)) => members,
-            (Next::Event(event), None) if judge::settles(event) => self.store.members(claim).await?,
+            (Next::Event(event), None) if judge::settles(event) => {
+                self.store.members(claim).await?
+            }
             _ => Members::default(),
         };
         let before = claim.round.phase;
@@ -204,7 +240,11 @@ impl Worker {
             Next::Event(event) => {
                 let asked = matches!(event, Event::CheckAccepted { .. } | Event::RegisterAccepted);
                 let open_intent = matches!(event, Event::RegisterUnheard);
-                (claim.round.clone().on(event, &members.ordinals)?, asked, open_intent)
+                (
+                    claim.round.clone().on(event, &members.ordinals)?,
+                    asked,
+                    open_intent,
+                )
             }
         };
         let elapsed = claim.asked_ago.unwrap_or_default();

@@ -1,11 +1,19 @@
 use super::*;
 
 fn round(phase: Phase) -> Round {
-    Round { phase, accepted: false, upstream_apply: Some(7), nameless: 0 }
+    Round {
+        phase,
+        accepted: false,
+        upstream_apply: Some(7),
+        nameless: 0,
+    }
 }
 
 fn accepted(phase: Phase) -> Round {
-    Round { accepted: true, ..round(phase) }
+    Round {
+        accepted: true,
+        ..round(phase)
+    }
 }
 
 fn why() -> Reason {
@@ -22,7 +30,10 @@ fn check_failed(refused: &[Ordinal], valid: &[Ordinal]) -> Event {
 
 fn outcomes(change: &Change) -> Vec<(Ordinal, Outcome)> {
     match &change.settle {
-        Settle::Each(each) => each.iter().map(|(at, outcome, _)| (*at, *outcome)).collect(),
+        Settle::Each(each) => each
+            .iter()
+            .map(|(at, outcome, _)| (*at, *outcome))
+            .collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -30,7 +41,9 @@ fn outcomes(change: &Change) -> Vec<(Ordinal, Outcome)> {
 #[test]
 fn a_passed_check_waits_unless_the_round_is_accepted() {
     let waiting = round(Phase::Checking).on(Event::CheckPassed, &[]).unwrap();
-    let going = accepted(Phase::Checking).on(Event::CheckPassed, &[]).unwrap();
+    let going = accepted(Phase::Checking)
+        .on(Event::CheckPassed, &[])
+        .unwrap();
 
     assert_eq!(waiting.round.phase, Phase::Held);
     assert_eq!(going.round.phase, Phase::Register);
@@ -40,18 +53,32 @@ fn a_passed_check_waits_unless_the_round_is_accepted() {
 
 #[test]
 fn a_failed_check_that_names_everyone_holds_the_valid_rest_without_an_upstream_apply() {
-    let change = round(Phase::Checking).on(check_failed(&[1], &[0, 2]), &[0, 1, 2]).unwrap();
+    let change = round(Phase::Checking)
+        .on(check_failed(&[1], &[0, 2]), &[0, 1, 2])
+        .unwrap();
 
-    assert_eq!(change.round, Round { upstream_apply: None, ..round(Phase::Held) });
+    assert_eq!(
+        change.round,
+        Round {
+            upstream_apply: None,
+            ..round(Phase::Held)
+        }
+    );
     assert_eq!(
         outcomes(&change),
-        [(1, Outcome::Invalid), (0, Outcome::Valid), (2, Outcome::Valid)]
+        [
+            (1, Outcome::Invalid),
+            (0, Outcome::Valid),
+            (2, Outcome::Valid)
+        ]
     );
 }
 
 #[test]
 fn the_rest_of_a_failed_check_is_checked_again_when_it_is_to_be_registered() {
-    let change = accepted(Phase::Checking).on(check_failed(&[1], &[0, 2]), &[0, 1, 2]).unwrap();
+    let change = accepted(Phase::Checking)
+        .on(check_failed(&[1], &[0, 2]), &[0, 1, 2])
+        .unwrap();
 
     assert_eq!(change.round.phase, Phase::Check);
     assert_eq!(change.round.upstream_apply, None);
@@ -60,7 +87,9 @@ fn the_rest_of_a_failed_check_is_checked_again_when_it_is_to_be_registered() {
 
 #[test]
 fn a_refusal_that_names_only_the_bad_ones_has_the_others_asked_about_again() {
-    let change = round(Phase::Check).on(check_failed(&[1], &[]), &[0, 1, 2]).unwrap();
+    let change = round(Phase::Check)
+        .on(check_failed(&[1], &[]), &[0, 1, 2])
+        .unwrap();
 
     assert_eq!(change.round.phase, Phase::Check);
     assert_eq!(outcomes(&change), [(1, Outcome::Invalid)]);
@@ -68,7 +97,9 @@ fn a_refusal_that_names_only_the_bad_ones_has_the_others_asked_about_again() {
 
 #[test]
 fn a_round_whose_devices_are_all_refused_has_ended() {
-    let change = round(Phase::Checking).on(check_failed(&[0, 1], &[]), &[0, 1]).unwrap();
+    let change = round(Phase::Checking)
+        .on(check_failed(&[0, 1], &[]), &[0, 1])
+        .unwrap();
 
     assert_eq!(change.round.phase, Phase::Ended);
     assert!(change.parts.is_empty());
@@ -79,31 +110,51 @@ fn rows_that_a_failed_check_lost_go_on_in_small_rounds() {
     let open: Vec<Ordinal> = (0..2_500).collect();
     let valid: Vec<Ordinal> = (1..1_000).collect();
 
-    let change = round(Phase::Checking).on(check_failed(&[0], &valid), &open).unwrap();
+    let change = round(Phase::Checking)
+        .on(check_failed(&[0], &valid), &open)
+        .unwrap();
 
     assert_eq!(change.round.phase, Phase::Ended);
-    let sizes: Vec<_> = change.parts.iter().map(|part| part.ordinals.len()).collect();
+    let sizes: Vec<_> = change
+        .parts
+        .iter()
+        .map(|part| part.ordinals.len())
+        .collect();
     assert_eq!(sizes, [1_000, 1_000, 499]);
 }
 
 #[test]
 fn a_failed_check_that_names_nobody_is_made_again_and_then_halved_down_to_the_culprit() {
-    let once = round(Phase::Checking).on(check_failed(&[], &[]), &[0, 1, 2]).unwrap();
+    let once = round(Phase::Checking)
+        .on(check_failed(&[], &[]), &[0, 1, 2])
+        .unwrap();
     assert_eq!((once.round.phase, once.round.nameless), (Phase::Check, 1));
     assert_eq!(once.settle, Settle::Nothing);
 
-    let again = Round { phase: Phase::Checking, ..once.round };
+    let again = Round {
+        phase: Phase::Checking,
+        ..once.round
+    };
     let twice = again.on(check_failed(&[], &[]), &[0, 1, 2]).unwrap();
     assert_eq!(twice.round.phase, Phase::Ended);
     assert_eq!(
         twice.parts,
         [
-            Part { ordinals: vec![0, 1], nameless: 1 },
-            Part { ordinals: vec![2], nameless: 1 }
+            Part {
+                ordinals: vec![0, 1],
+                nameless: 1
+            },
+            Part {
+                ordinals: vec![2],
+                nameless: 1
+            }
         ]
     );
 
-    let alone = Round { nameless: 1, ..round(Phase::Checking) };
+    let alone = Round {
+        nameless: 1,
+        ..round(Phase::Checking)
+    };
     let culprit = alone.on(check_failed(&[], &[]), &[2]).unwrap();
     assert_eq!(outcomes(&culprit), [(2, Outcome::Invalid)]);
     assert_eq!(culprit.round.phase, Phase::Ended);
@@ -115,14 +166,20 @@ fn a_list_that_is_too_large_is_sent_in_parts() {
     let change = round(Phase::Check).on(Event::TooLarge, &open).unwrap();
     assert_eq!(change.parts.len(), 10);
 
-    let change = round(Phase::Check).on(Event::TooLarge, &open[..600]).unwrap();
+    let change = round(Phase::Check)
+        .on(Event::TooLarge, &open[..600])
+        .unwrap();
     assert_eq!(change.parts.len(), 2);
 }
 
 #[test]
 fn a_claim_turns_to_register_into_registering_and_nothing_else() {
     for &phase in Phase::ALL {
-        let expected = if phase == Phase::Register { Phase::Registering } else { phase };
+        let expected = if phase == Phase::Register {
+            Phase::Registering
+        } else {
+            phase
+        };
         assert_eq!(phase.claimed(), expected);
     }
 }
@@ -133,52 +190,98 @@ fn a_request_to_register_that_may_have_been_heard_keeps_its_upstream_apply() {
         let change = accepted(Phase::Registering).on(event, &[]).unwrap();
         assert_eq!(change.round, accepted(Phase::Register));
     }
-    let gone = accepted(Phase::Registering).on(Event::ApplyGone, &[]).unwrap();
-    assert_eq!(gone.round, Round { upstream_apply: None, ..accepted(Phase::Check) });
+    let gone = accepted(Phase::Registering)
+        .on(Event::ApplyGone, &[])
+        .unwrap();
+    assert_eq!(
+        gone.round,
+        Round {
+            upstream_apply: None,
+            ..accepted(Phase::Check)
+        }
+    );
 }
 
 #[test]
 fn devices_are_created_when_the_count_proves_it() {
-    let counting = accepted(Phase::Creating).on(Event::CreateSucceeded, &[]).unwrap();
+    let counting = accepted(Phase::Creating)
+        .on(Event::CreateSucceeded, &[])
+        .unwrap();
     assert_eq!(counting.round.phase, Phase::Counting);
 
-    let proven = counting.round.clone().on(Event::Counted { total: 2 }, &[0, 1]).unwrap();
+    let proven = counting
+        .round
+        .clone()
+        .on(Event::Counted { total: 2 }, &[0, 1])
+        .unwrap();
     assert_eq!(proven.settle, Settle::Open(Outcome::Created));
     assert_eq!(proven.round.phase, Phase::Ended);
 
-    let short = counting.round.on(Event::Counted { total: 1 }, &[0, 1]).unwrap();
+    let short = counting
+        .round
+        .on(Event::Counted { total: 1 }, &[0, 1])
+        .unwrap();
     assert_eq!(short.round.phase, Phase::Listing);
     assert_eq!(short.settle, Settle::Nothing);
 }
 
 #[test]
 fn rows_that_a_creation_lost_enter_new_rounds() {
-    let change =
-        accepted(Phase::Listing).on(Event::Listed { present: vec![0, 2] }, &[0, 1, 2]).unwrap();
+    let change = accepted(Phase::Listing)
+        .on(
+            Event::Listed {
+                present: vec![0, 2],
+            },
+            &[0, 1, 2],
+        )
+        .unwrap();
 
-    assert_eq!(outcomes(&change), [(0, Outcome::Created), (2, Outcome::Created)]);
-    assert_eq!(change.parts, [Part { ordinals: vec![1], nameless: 0 }]);
+    assert_eq!(
+        outcomes(&change),
+        [(0, Outcome::Created), (2, Outcome::Created)]
+    );
+    assert_eq!(
+        change.parts,
+        [Part {
+            ordinals: vec![1],
+            nameless: 0
+        }]
+    );
 }
 
 #[test]
 fn a_failed_creation_settles_whom_it_names() {
-    let event =
-        Event::CreateFailed { created: vec![0], refused: vec![(1, why())] };
+    let event = Event::CreateFailed {
+        created: vec![0],
+        refused: vec![(1, why())],
+    };
     let change = accepted(Phase::Creating).on(event, &[0, 1]).unwrap();
 
-    assert_eq!(outcomes(&change), [(1, Outcome::Failed), (0, Outcome::Created)]);
+    assert_eq!(
+        outcomes(&change),
+        [(1, Outcome::Failed), (0, Outcome::Created)]
+    );
     assert_eq!(change.round.phase, Phase::Ended);
 }
 
 #[test]
 fn a_failed_creation_that_names_nobody_is_read_from_the_result() {
-    let event = Event::CreateFailed { created: vec![], refused: vec![] };
+    let event = Event::CreateFailed {
+        created: vec![],
+        refused: vec![],
+    };
     let listing = accepted(Phase::Creating).on(event, &[0, 1]).unwrap();
     assert_eq!(listing.round.phase, Phase::Listing);
 
-    let end = listing.round.on(Event::Listed { present: vec![1] }, &[0, 1]).unwrap();
+    let end = listing
+        .round
+        .on(Event::Listed { present: vec![1] }, &[0, 1])
+        .unwrap();
 
-    assert_eq!(outcomes(&end), [(1, Outcome::Created), (0, Outcome::Failed)]);
+    assert_eq!(
+        outcomes(&end),
+        [(1, Outcome::Created), (0, Outcome::Failed)]
+    );
     assert!(end.parts.is_empty());
 }
 

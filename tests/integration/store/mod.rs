@@ -28,13 +28,17 @@ async fn store() -> (Store, Database) {
 
 /// So many devices named after `prefix`.
 fn devices(prefix: &str, count: usize, after_check: AfterCheck) -> Submission {
-    let names: Vec<_> =
-        (0..count).map(|n| (format!("{prefix}-{n:06}"), String::new())).collect();
+    let names: Vec<_> = (0..count)
+        .map(|n| (format!("{prefix}-{n:06}"), String::new()))
+        .collect();
     Submission::judge("a1".into(), String::new(), after_check, names.into_iter())
 }
 
 async fn claim(store: &Store, lane: Lane) -> Option<Claim> {
-    store.claim(lane, LEASE, SIGNED_AT).await.expect("the claim")
+    store
+        .claim(lane, LEASE, SIGNED_AT)
+        .await
+        .expect("the claim")
 }
 
 /// What a step records that met `event`.
@@ -64,7 +68,9 @@ async fn step(store: &Store, lane: Lane, event: Event) -> Claim {
 
 async fn meet(store: &Store, claim: &Claim, event: Event) -> Result<(), Error> {
     let open = store.members(claim).await?.ordinals;
-    store.record(claim, &open, &after(claim, event, &open)).await
+    store
+        .record(claim, &open, &after(claim, event, &open))
+        .await
 }
 
 /// Takes a round from the check lane through a check that all its devices pass.
@@ -80,7 +86,9 @@ async fn create(store: &Store) {
     step(store, Lane::Status, Event::CreateSucceeded).await;
     let claim = claim_page(store).await;
     let total = store.members(&claim).await.expect("members").ordinals.len() as u64;
-    meet(store, &claim, Event::Counted { total }).await.expect("the record");
+    meet(store, &claim, Event::Counted { total })
+        .await
+        .expect("the record");
 }
 
 async fn claim_page(store: &Store) -> Claim {
@@ -88,7 +96,10 @@ async fn claim_page(store: &Store) -> Claim {
 }
 
 fn exists(at: Ordinal) -> (Ordinal, Reason) {
-    (at, Reason::local(ReasonCode::Exists, "it exists".to_owned()))
+    (
+        at,
+        Reason::local(ReasonCode::Exists, "it exists".to_owned()),
+    )
 }
 
 fn failed(refused: &[Ordinal], valid: impl IntoIterator<Item = Ordinal>) -> Event {

@@ -11,7 +11,10 @@ async fn no_two_callers_are_given_one_slot() {
     for _ in 0..20 {
         let store = store.clone();
         callers.spawn(async move {
-            let permits = store.permits(Lane::Check, 3, SPACING, Duration::ZERO).await.unwrap();
+            let permits = store
+                .permits(Lane::Check, 3, SPACING, Duration::ZERO)
+                .await
+                .unwrap();
             let answered = std::time::Instant::now();
             (permits, answered)
         });
@@ -33,7 +36,10 @@ async fn no_two_callers_are_given_one_slot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_lane_saves_no_slots() {
     let (store, _database) = store().await;
-    store.permits(Lane::Check, 1, Duration::from_nanos(1_000), Duration::ZERO).await.unwrap();
+    store
+        .permits(Lane::Check, 1, Duration::from_nanos(1_000), Duration::ZERO)
+        .await
+        .unwrap();
 
     let lead = Duration::from_secs(50);
     let permits = store.permits(Lane::Check, 2, SPACING, lead).await.unwrap();
@@ -46,12 +52,24 @@ async fn an_idle_lane_saves_no_slots() {
 async fn a_throttled_lane_spaces_its_slots_wider_and_others_do_not() {
     let (store, _database) = store().await;
     for lane in [Lane::Check, Lane::Status] {
-        store.permits(lane, 1, SPACING, Duration::ZERO).await.unwrap();
+        store
+            .permits(lane, 1, SPACING, Duration::ZERO)
+            .await
+            .unwrap();
     }
-    store.slow_down(Lane::Check, Duration::from_secs(100)).await.unwrap();
+    store
+        .slow_down(Lane::Check, Duration::from_secs(100))
+        .await
+        .unwrap();
 
-    let slowed = store.permits(Lane::Check, 1, SPACING, Duration::ZERO).await.unwrap();
-    let other = store.permits(Lane::Status, 1, SPACING, Duration::ZERO).await.unwrap();
+    let slowed = store
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .await
+        .unwrap();
+    let other = store
+        .permits(Lane::Status, 1, SPACING, Duration::ZERO)
+        .await
+        .unwrap();
 
     assert!(slowed.first_in > Duration::from_secs(90), "{slowed:?}");
     assert!(slowed.spacing > SPACING.mul_f64(1.5), "{slowed:?}");

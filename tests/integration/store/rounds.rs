@@ -5,7 +5,10 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_apply_goes_from_check_to_create_success() {
     let (store, _database) = store().await;
-    let (apply, _) = store.submit(&devices("light", 3, AfterCheck::Stop)).await.unwrap();
+    let (apply, _) = store
+        .submit(&devices("light", 3, AfterCheck::Stop))
+        .await
+        .unwrap();
 
     pass_check(&store, 7).await;
     assert!(claim(&store, Lane::Register).await.is_none());
@@ -20,7 +23,15 @@ async fn an_apply_goes_from_check_to_create_success() {
         .map(|(_, event)| (event.revision, event.status))
         .collect();
     use ApplyStatus::*;
-    assert_eq!(statuses, [(1, Check), (2, CheckSuccess), (3, Create), (4, CreateSuccess)]);
+    assert_eq!(
+        statuses,
+        [
+            (1, Check),
+            (2, CheckSuccess),
+            (3, Create),
+            (4, CreateSuccess)
+        ]
+    );
     let (_, end) = store.apply(apply.id).await.unwrap();
     assert_eq!(end.counts, Counts::from_array([0, 0, 0, 3, 0, 0, 0]));
 }
@@ -31,9 +42,19 @@ async fn the_valid_rest_of_a_failed_check_is_checked_again_and_registered() {
     let submission = devices("light", 3, AfterCheck::RegisterValid);
     let (apply, _) = store.submit(&submission).await.unwrap();
 
-    step(&store, Lane::Check, Event::CheckAccepted { upstream_apply: 7 }).await;
+    step(
+        &store,
+        Lane::Check,
+        Event::CheckAccepted { upstream_apply: 7 },
+    )
+    .await;
     step(&store, Lane::Status, failed(&[1], [0, 2])).await;
-    let again = step(&store, Lane::Check, Event::CheckAccepted { upstream_apply: 8 }).await;
+    let again = step(
+        &store,
+        Lane::Check,
+        Event::CheckAccepted { upstream_apply: 8 },
+    )
+    .await;
     assert!(again.round.accepted);
     assert_eq!(store.members(&again).await.unwrap().ordinals, [0, 2]);
     step(&store, Lane::Status, Event::CheckPassed).await;
@@ -42,15 +63,26 @@ async fn the_valid_rest_of_a_failed_check_is_checked_again_and_registered() {
     let (_, end) = store.apply(apply.id).await.unwrap();
     assert_eq!(end.status, ApplyStatus::CreateSuccess);
     assert_eq!(end.counts, Counts::from_array([0, 0, 1, 2, 0, 0, 0]));
-    let page = store.devices(apply.id, 0, &[Outcome::Invalid], 10).await.unwrap();
+    let page = store
+        .devices(apply.id, 0, &[Outcome::Invalid], 10)
+        .await
+        .unwrap();
     assert_eq!(page.devices[0].reason, Some(exists(1).1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_after_acceptance_fails_the_device() {
     let (store, _database) = store().await;
-    let (apply, _) = store.submit(&devices("light", 2, AfterCheck::Stop)).await.unwrap();
-    step(&store, Lane::Check, Event::CheckAccepted { upstream_apply: 7 }).await;
+    let (apply, _) = store
+        .submit(&devices("light", 2, AfterCheck::Stop))
+        .await
+        .unwrap();
+    step(
+        &store,
+        Lane::Check,
+        Event::CheckAccepted { upstream_apply: 7 },
+    )
+    .await;
     step(&store, Lane::Status, failed(&[1], [0])).await;
     store.accept(apply.id, true).await.unwrap();
 
@@ -64,25 +96,41 @@ async fn a_refusal_after_acceptance_fails_the_device() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_was_lost_records_nothing() {
     let (store, _database) = store().await;
-    let (apply, before) = store.submit(&devices("light", 2, AfterCheck::Stop)).await.unwrap();
-    let first = store.claim(Lane::Check, Duration::ZERO, SIGNED_AT).await.unwrap().unwrap();
+    let (apply, before) = store
+        .submit(&devices("light", 2, AfterCheck::Stop))
+        .await
+        .unwrap();
+    let first = store
+        .claim(Lane::Check, Duration::ZERO, SIGNED_AT)
+        .await
+        .unwrap()
+        .unwrap();
     let second = claim(&store, Lane::Check).await.unwrap();
 
     let late = meet(&store, &first, failed(&[0, 1], [])).await;
 
     assert!(matches!(late, Err(Error::LeaseLost { .. })));
     assert_eq!(store.apply(apply.id).await.unwrap().1, before);
-    meet(&store, &second, Event::CheckAccepted { upstream_apply: 7 }).await.unwrap();
+    meet(&store, &second, Event::CheckAccepted { upstream_apply: 7 })
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_writes_the_intent_to_register_and_keeps_an_open_one() {
     let (store, _database) = store().await;
-    let (apply, _) = store.submit(&devices("light", 2, AfterCheck::Stop)).await.unwrap();
+    let (apply, _) = store
+        .submit(&devices("light", 2, AfterCheck::Stop))
+        .await
+        .unwrap();
     pass_check(&store, 7).await;
     store.accept(apply.id, false).await.unwrap();
 
-    let first = store.claim(Lane::Register, Duration::ZERO, SIGNED_AT).await.unwrap().unwrap();
+    let first = store
+        .claim(Lane::Register, Duration::ZERO, SIGNED_AT)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(first.round.phase, Phase::Register.claimed());
     let intent = first.intent.unwrap();
     assert!(intent.fresh && intent.signed_at == SIGNED_AT);
@@ -98,13 +146,21 @@ async fn a_claim_writes_the_intent_to_register_and_keeps_an_open_one() {
     };
     store.record(&second, &open, &unheard).await.unwrap();
     let later = SIGNED_AT + Duration::from_secs(9);
-    let third = store.claim(Lane::Register, LEASE, later).await.unwrap().unwrap();
+    let third = store
+        .claim(Lane::Register, LEASE, later)
+        .await
+        .unwrap()
+        .unwrap();
     let intent = third.intent.unwrap();
     assert!(!intent.fresh && intent.signed_at == SIGNED_AT);
 
     // Once it is certain that nothing is under way, the next request has a date of its own.
     meet(&store, &third, Event::NotRegistered).await.unwrap();
-    let fourth = store.claim(Lane::Register, LEASE, later).await.unwrap().unwrap();
+    let fourth = store
+        .claim(Lane::Register, LEASE, later)
+        .await
+        .unwrap()
+        .unwrap();
     let intent = fourth.intent.unwrap();
     assert!(intent.fresh && intent.signed_at == later);
 }
@@ -112,8 +168,14 @@ async fn a_claim_writes_the_intent_to_register_and_keeps_an_open_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_apply_passes_a_large_one() {
     let (store, _database) = store().await;
-    let (large, _) = store.submit(&devices("large", 40_001, AfterCheck::Stop)).await.unwrap();
-    let (small, _) = store.submit(&devices("small", 10, AfterCheck::Stop)).await.unwrap();
+    let (large, _) = store
+        .submit(&devices("large", 40_001, AfterCheck::Stop))
+        .await
+        .unwrap();
+    let (small, _) = store
+        .submit(&devices("small", 10, AfterCheck::Stop))
+        .await
+        .unwrap();
 
     let mut turns = Vec::new();
     while let Some(claim) = claim(&store, Lane::Check).await {
@@ -121,7 +183,10 @@ async fn a_small_apply_passes_a_large_one() {
     }
 
     assert_eq!(turns.len(), 6);
-    let place = turns.iter().position(|turn| *turn == (small.id, 1)).unwrap();
+    let place = turns
+        .iter()
+        .position(|turn| *turn == (small.id, 1))
+        .unwrap();
     assert!(place < 5, "{turns:?}");
     assert_eq!(turns[0], (large.id, 1));
 }
@@ -129,7 +194,10 @@ async fn a_small_apply_passes_a_large_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn revisions_have_no_gap_when_rounds_end_at_once() {
     let (store, _database) = store().await;
-    let (apply, _) = store.submit(&devices("light", 10_000, AfterCheck::Stop)).await.unwrap();
+    let (apply, _) = store
+        .submit(&devices("light", 10_000, AfterCheck::Stop))
+        .await
+        .unwrap();
     step(&store, Lane::Check, Event::TooLarge).await;
 
     let mut rounds = tokio::task::JoinSet::new();
@@ -156,11 +224,19 @@ async fn revisions_have_no_gap_when_rounds_end_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_of_failed_checks_is_packed_into_as_few_rounds_as_fit() {
     let (store, _database) = store().await;
-    let (apply, _) = store.submit(&devices("light", 30_000, AfterCheck::Stop)).await.unwrap();
+    let (apply, _) = store
+        .submit(&devices("light", 30_000, AfterCheck::Stop))
+        .await
+        .unwrap();
     for chunk in 0..3 {
         let first = chunk * 10_000;
         let refused: Vec<_> = (first + 2_000..first + 10_000).collect();
-        step(&store, Lane::Check, Event::CheckAccepted { upstream_apply: 7 }).await;
+        step(
+            &store,
+            Lane::Check,
+            Event::CheckAccepted { upstream_apply: 7 },
+        )
+        .await;
         step(&store, Lane::Status, failed(&refused, first..first + 2_000)).await;
     }
 
@@ -198,24 +274,46 @@ async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
     let listing = claim(&store, Lane::Page).await.unwrap();
     assert_eq!(listing.page, 1);
     assert_eq!(store.listed(&listing).await.unwrap(), names);
-    meet(&store, &listing, Event::Listed { present: (0..60).collect() }).await.unwrap();
+    meet(
+        &store,
+        &listing,
+        Event::Listed {
+            present: (0..60).collect(),
+        },
+    )
+    .await
+    .unwrap();
 
     let (_, now) = store.apply(apply.id).await.unwrap();
     assert_eq!(now.counts, Counts::from_array([0, 40, 0, 60, 0, 0, 0]));
     assert_eq!(now.status, ApplyStatus::Create);
     let rest = claim(&store, Lane::Check).await.unwrap();
-    assert_eq!(store.members(&rest).await.unwrap().ordinals, (60..100).collect::<Vec<_>>());
-    let kept: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM listed").fetch_one(&database.pool).await.unwrap();
+    assert_eq!(
+        store.members(&rest).await.unwrap().ordinals,
+        (60..100).collect::<Vec<_>>()
+    );
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM listed")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
     assert_eq!(kept, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn register_refuses_what_is_not_ready_and_repeats_without_harm() {
     let (store, _database) = store().await;
-    let (apply, _) = store.submit(&devices("light", 2, AfterCheck::Stop)).await.unwrap();
+    let (apply, _) = store
+        .submit(&devices("light", 2, AfterCheck::Stop))
+        .await
+        .unwrap();
     let early = store.accept(apply.id, false).await;
-    assert!(matches!(early, Err(Error::NotAcceptable { status: ApplyStatus::Check, .. })));
+    assert!(matches!(
+        early,
+        Err(Error::NotAcceptable {
+            status: ApplyStatus::Check,
+            ..
+        })
+    ));
 
     pass_check(&store, 7).await;
     let (_, first) = store.accept(apply.id, false).await.unwrap();

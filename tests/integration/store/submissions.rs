@@ -1,4 +1,6 @@
-use registrar::domain::{AfterCheck, ApplyId, ApplyStatus, Counts, Outcome, ReasonCode, Submission};
+use registrar::domain::{
+    AfterCheck, ApplyId, ApplyStatus, Counts, Outcome, ReasonCode, Submission,
+};
 use sqlx::Row as _;
 
 use super::*;
@@ -7,26 +9,50 @@ use super::*;
 async fn a_submission_is_stored_whole_with_its_first_event() {
     let (store, database) = store().await;
     let names = ["light-1", "no", "light-2", "light-1"];
-    let pairs: Vec<_> = names.iter().map(|n| (n.to_string(), String::new())).collect();
-    let submission =
-        Submission::judge("a1".into(), "iot-1".into(), AfterCheck::Stop, pairs.into_iter());
+    let pairs: Vec<_> = names
+        .iter()
+        .map(|n| (n.to_string(), String::new()))
+        .collect();
+    let submission = Submission::judge(
+        "a1".into(),
+        "iot-1".into(),
+        AfterCheck::Stop,
+        pairs.into_iter(),
+    );
 
     let (apply, snapshot) = store.submit(&submission).await.unwrap();
 
     assert_eq!(snapshot.status, ApplyStatus::Check);
     assert_eq!(snapshot.revision, 1);
     assert_eq!(snapshot.counts, Counts::from_array([2, 0, 2, 0, 0, 0, 0]));
-    assert_eq!(store.apply(apply.id).await.unwrap(), (apply.clone(), snapshot));
-    assert_eq!(store.events_after(&[(apply.id, 0)]).await.unwrap(), [(apply.id, snapshot)]);
+    assert_eq!(
+        store.apply(apply.id).await.unwrap(),
+        (apply.clone(), snapshot)
+    );
+    assert_eq!(
+        store.events_after(&[(apply.id, 0)]).await.unwrap(),
+        [(apply.id, snapshot)]
+    );
     let page = store.devices(apply.id, 0, &[], 10).await.unwrap();
-    assert_eq!(page.devices.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), names);
+    assert_eq!(
+        page.devices
+            .iter()
+            .map(|d| d.name.as_str())
+            .collect::<Vec<_>>(),
+        names
+    );
     assert_eq!(page.next, None);
     let duplicate = page.devices[3].reason.as_ref().unwrap();
-    assert_eq!((duplicate.code, duplicate.first), (ReasonCode::Duplicate, Some(0)));
-    let seen = sqlx::query("SELECT device_name, outcome, reason_code, first_ordinal FROM devices ORDER BY ordinal")
-        .fetch_all(&database.pool)
-        .await
-        .unwrap();
+    assert_eq!(
+        (duplicate.code, duplicate.first),
+        (ReasonCode::Duplicate, Some(0))
+    );
+    let seen = sqlx::query(
+        "SELECT device_name, outcome, reason_code, first_ordinal FROM devices ORDER BY ordinal",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
     assert_eq!(seen.len(), 4);
     assert_eq!(seen[1].get::<String, _>("reason_code"), "NAME_LENGTH");
     assert_eq!(seen[2].get::<String, _>("outcome"), "PENDING");
@@ -38,8 +64,12 @@ async fn a_submission_with_no_device_to_send_has_failed_its_check_at_once() {
     let (store, _database) = store().await;
     let pairs = vec![("no".to_owned(), String::new())];
     for after in AfterCheck::ALL {
-        let submission =
-            Submission::judge("a1".into(), String::new(), *after, pairs.clone().into_iter());
+        let submission = Submission::judge(
+            "a1".into(),
+            String::new(),
+            *after,
+            pairs.clone().into_iter(),
+        );
 
         let (_, snapshot) = store.submit(&submission).await.unwrap();
 
@@ -52,13 +82,18 @@ async fn a_submission_with_no_device_to_send_has_failed_its_check_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_are_listed_page_by_page_across_chunks_and_by_outcome() {
     let (store, _database) = store().await;
-    let mut pairs: Vec<_> =
-        (0..20_050).map(|n| (format!("light-{n:05}"), String::new())).collect();
+    let mut pairs: Vec<_> = (0..20_050)
+        .map(|n| (format!("light-{n:05}"), String::new()))
+        .collect();
     for bad in [7, 9_999, 10_000, 20_049] {
         pairs[bad].0 = "no".to_owned();
     }
-    let submission =
-        Submission::judge("a1".into(), String::new(), AfterCheck::Stop, pairs.into_iter());
+    let submission = Submission::judge(
+        "a1".into(),
+        String::new(),
+        AfterCheck::Stop,
+        pairs.into_iter(),
+    );
     let (apply, _) = store.submit(&submission).await.unwrap();
 
     let mut all = Vec::new();
@@ -70,12 +105,31 @@ async fn devices_are_listed_page_by_page_across_chunks_and_by_outcome() {
     }
     assert!(all.into_iter().eq(0..20_050));
 
-    let first = store.devices(apply.id, 0, &[Outcome::Invalid], 3).await.unwrap();
-    assert_eq!(first.devices.iter().map(|d| d.ordinal).collect::<Vec<_>>(), [7, 9_999, 10_000]);
-    let rest = store.devices(apply.id, first.next.unwrap(), &[Outcome::Invalid], 3).await.unwrap();
-    assert_eq!(rest.devices.iter().map(|d| d.ordinal).collect::<Vec<_>>(), [20_049]);
+    let first = store
+        .devices(apply.id, 0, &[Outcome::Invalid], 3)
+        .await
+        .unwrap();
+    assert_eq!(
+        first.devices.iter().map(|d| d.ordinal).collect::<Vec<_>>(),
+        [7, 9_999, 10_000]
+    );
+    let rest = store
+        .devices(apply.id, first.next.unwrap(), &[Outcome::Invalid], 3)
+        .await
+        .unwrap();
+    assert_eq!(
+        rest.devices.iter().map(|d| d.ordinal).collect::<Vec<_>>(),
+        [20_049]
+    );
     assert_eq!(rest.next, None);
-    assert!(store.devices(apply.id, 0, &[Outcome::Created], 3).await.unwrap().devices.is_empty());
+    assert!(
+        store
+            .devices(apply.id, 0, &[Outcome::Created], 3)
+            .await
+            .unwrap()
+            .devices
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,26 +143,48 @@ async fn applies_are_listed_newest_first() {
     ids.reverse();
 
     let first = store.applies(None, None, 3).await.unwrap();
-    let rest = store.applies(Some(first[2].0.id), Some("a1"), 3).await.unwrap();
+    let rest = store
+        .applies(Some(first[2].0.id), Some("a1"), 3)
+        .await
+        .unwrap();
 
-    let listed: Vec<_> = first.iter().chain(&rest).map(|(apply, _)| apply.id).collect();
+    let listed: Vec<_> = first
+        .iter()
+        .chain(&rest)
+        .map(|(apply, _)| apply.id)
+        .collect();
     assert_eq!(listed, ids);
-    assert!(store.applies(None, Some("another"), 3).await.unwrap().is_empty());
+    assert!(
+        store
+            .applies(None, Some("another"), 3)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_exist_is_said_not_to() {
     let (store, _database) = store().await;
 
-    assert!(matches!(store.apply(ApplyId(1)).await, Err(Error::NoSuchApply(ApplyId(1)))));
-    assert!(matches!(store.accept(ApplyId(1), true).await, Err(Error::NoSuchApply(_))));
+    assert!(matches!(
+        store.apply(ApplyId(1)).await,
+        Err(Error::NoSuchApply(ApplyId(1)))
+    ));
+    assert!(matches!(
+        store.accept(ApplyId(1), true).await,
+        Err(Error::NoSuchApply(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_the_schema_is_refused_with_the_command_that_mends_it() {
     let (store, database) = store().await;
     store.check_schema().await.unwrap();
-    sqlx::raw_sql("DROP TABLE _sqlx_migrations").execute(&database.pool).await.unwrap();
+    sqlx::raw_sql("DROP TABLE _sqlx_migrations")
+        .execute(&database.pool)
+        .await
+        .unwrap();
 
     let error = store.check_schema().await.unwrap_err();
 
