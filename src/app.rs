@@ -196,10 +196,7 @@ async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
 async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow::Result<()> {
     open_store(&settings.serve.rooms.store)?.migrate().await?;
     let listener = bind(settings.simulator_listen, "--simulator-listen").await?;
-    settings
-        .simulator
-        .simulator_dir
-        .get_or_insert(settings.dev.simulator_dir());
+    settings.simulator.dir.get_or_insert(settings.dev.simulator_dir());
     let simulator = Simulator::open(&settings.simulator)?;
     let upstream = &mut settings.serve.rooms.upstream;
     upstream.upstream_url = Some(format!("http://{}", listener.local_addr()?));

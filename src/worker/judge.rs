@@ -3,20 +3,22 @@
 //! Nothing here ends a device but what the upstream said of it. A failure that says nothing of the
 //! devices is waited out, for as long as its scope asks for.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{pace::Pace, step::backoff};
+use super::{
+    pace::Pace,
+    said::{Said, named},
+    step::backoff,
+};
 use crate::{
     domain::{
-        Ordinal, Phase, Reason, ReasonCode, Round, device,
+        Ordinal, Phase, Round,
         round::{Change, Event, Settle},
     },
     store::{Claim, Intent, Members},
-    upstream::{
-        self, Answer, Checked, Error, Kind, Page, Refused, Registered, Scope, Status, Verdict,
-    },
+    upstream::{self, Answer, Checked, Error, Page, Registered, Scope, Status, Verdict},
 };
 
 /// The pause after a throttled call that names none.
@@ -292,75 +294,6 @@ pub(super) fn page(
     Judged::now(Event::Listed { present })
 }
 
-/// Whom a failed check or creation names: the refused with their reasons, the others.
-fn named(
-    answer: &Answer<Status>,
-    status: &Status,
-    members: Option<&Members>,
-    word: &str,
-) -> (Vec<(Ordinal, Reason)>, Vec<Ordinal>, Reason) {
-    let by_name = members.map(Members::by_name).unwrap_or_default();
-    let text = format!("the upstream answered {word} and named no device");
-    let said = Said {
-        request_id: &answer.request_id,
-        text: &text,
-    };
-    let refused = said.reasons(&status.invalid, &by_name);
-    let no: std::collections::HashSet<Ordinal> = refused.iter().map(|(at, _)| *at).collect();
-    let mut fine: Vec<Ordinal> = status
-        .valid
-        .iter()
-        .filter_map(|name| by_name.get(name.as_str()).copied())
-        .filter(|at| !no.contains(at))
-        .collect();
-    fine.sort_unstable();
-    fine.dedup();
-    (refused, fine, said.of_nobody())
-}
-
-/// What an answer says of devices.
-struct Said<'a> {
-    request_id: &'a Option<String>,
-    text: &'a str,
-}
-
-impl Said<'_> {
-    /// The reasons of those refused devices that are the round's.
-    fn reasons(
-        &self,
-        refused: &[Refused],
-        by_name: &HashMap<&str, Ordinal>,
-    ) -> Vec<(Ordinal, Reason)> {
-        let ours = refused.iter().filter_map(|device| {
-            let at = by_name.get(device.name.as_str())?;
-            let code = match device.kind {
-                Kind::Exists => ReasonCode::Exists,
-                Kind::Name => ReasonCode::NameRefused,
-                Kind::Nickname => ReasonCode::NicknameRefused,
-                Kind::Other => ReasonCode::Refused,
-            };
-            Some((*at, self.reason(code, device.text.as_deref())))
-        });
-        let mut reasons: Vec<_> = ours.collect();
-        reasons.sort_by_key(|(at, _)| *at);
-        reasons.dedup_by_key(|(at, _)| *at);
-        reasons
-    }
-
-    fn of_nobody(&self) -> Reason {
-        self.reason(ReasonCode::Refused, None)
-    }
-
-    fn reason(&self, code: ReasonCode, text: Option<&str>) -> Reason {
-        Reason {
-            code,
-            text: device::readable(text.unwrap_or(self.text).to_owned()),
-            request_id: self.request_id.clone(),
-            first: None,
-        }
-    }
-}
-
 /// Codes that blame a device without always naming it.
 fn blames_a_device(error: &Error) -> bool {
     [
@@ -400,44 +333,5 @@ pub(super) fn unchanged(round: &Round) -> Change {
         round: round.clone(),
         settle: Settle::Nothing,
         parts: Vec::new(),
-    }
-}
-
-/// What the log of calls shows of an answer.
-pub(super) trait Subject {
-    fn result(&self) -> String;
-}
-
-impl Subject for Checked {
-    fn result(&self) -> String {
-        "OK".to_owned()
-    }
-}
-
-impl Subject for Registered {
-    fn result(&self) -> String {
-        "OK".to_owned()
-    }
-}
-
-impl Subject for Page {
-    fn result(&self) -> String {
-        format!("OK, {} in all", self.total)
-    }
-}
-
-impl Subject for Status {
-    fn result(&self) -> String {
-        use upstream::Phase as P;
-        match &self.phase {
-            P::Check => "CHECK",
-            P::CheckSuccess => "CHECK_SUCCESS",
-            P::CheckFailed => "CHECK_FAILED",
-            P::Create => "CREATE",
-            P::CreateSuccess => "CREATE_SUCCESS",
-            P::CreateFailed => "CREATE_FAILED",
-            P::Other(word) => word,
-        }
-        .to_owned()
     }
 }

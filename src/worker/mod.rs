@@ -11,6 +11,8 @@ mod judge;
 mod lane;
 mod pace;
 mod permit;
+mod said;
+mod shown;
 mod step;
 
 use std::{sync::Arc, time::Duration};

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Worker,
-    judge::{self, Judged, Next, Subject},
+    judge::{self, Judged, Next},
     permit::Slot,
+    shown::Shown,
 };
 use crate::{
     domain::{Lane, Phase, retry::pause_after, round::Event},
@@ -193,7 +194,7 @@ impl Worker {
         upstream_apply: impl FnOnce(&T) -> Option<i64>,
     ) -> Result<(), store::Error>
     where
-        T: Subject,
+        T: Shown,
     {
         let (result, message) = match &answer.outcome {
             Ok(ok) => (ok.result(), None),

@@ -1,0 +1,42 @@
+//! What the log of calls shows of an answer.
+
+use crate::upstream::{Checked, Page, Phase as P, Registered, Status};
+
+/// An answer that the log of calls can show.
+pub(super) trait Shown {
+    /// It in a word.
+    fn result(&self) -> String;
+}
+
+impl Shown for Checked {
+    fn result(&self) -> String {
+        "OK".to_owned()
+    }
+}
+
+impl Shown for Registered {
+    fn result(&self) -> String {
+        "OK".to_owned()
+    }
+}
+
+impl Shown for Page {
+    fn result(&self) -> String {
+        format!("OK, {} in all", self.total)
+    }
+}
+
+impl Shown for Status {
+    fn result(&self) -> String {
+        match &self.phase {
+            P::Check => "CHECK",
+            P::CheckSuccess => "CHECK_SUCCESS",
+            P::CheckFailed => "CHECK_FAILED",
+            P::Create => "CREATE",
+            P::CreateSuccess => "CREATE_SUCCESS",
+            P::CreateFailed => "CREATE_FAILED",
+            P::Other(word) => word,
+        }
+        .to_owned()
+    }
+}
