@@ -5,6 +5,8 @@
     reason = "the helpers of tests are not seen to be in tests"
 )]
 
+mod crash;
+mod flow;
 mod private_postgres;
 mod store;
 mod support;

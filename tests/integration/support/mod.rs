@@ -1,6 +1,7 @@
 //! What tests share.
 
 pub(crate) mod database;
+pub(crate) mod stack;
 
 use std::path::PathBuf;
 
