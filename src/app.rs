@@ -17,12 +17,15 @@ use crate::{
     config::{Command, Config, Dev, Migrate, Serve, Simulate},
     dev::Database,
     hub::Hub,
-    service::{self, Service},
+    service::{self, Health, Service},
     simulator::{self, Simulator},
     store::{self, Store},
     upstream::Client,
     worker::Worker,
 };
+
+/// How often readiness is looked at.
+const READINESS: Duration = Duration::from_secs(2);
 
 /// Does what the command line says, until it is done or told to stop.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -133,11 +136,15 @@ async fn serve(
     let hub = Hub::new(store.clone(), &rooms.hub);
     let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
     let service = Service::new(store.clone(), hub.clone(), &rooms.service, stop.clone());
-    let ending = {
+    let health = Health::new().await;
+    essential(&tasks, stop, "readiness", {
+        let (store, health, stop) = (store.clone(), health.clone(), stop.clone());
+        async move { Ok(tell_readiness(&store, &health, &stop).await) }
+    });
+    essential(&tasks, stop, "bell", {
         let (store, stop) = (store.clone(), stop.clone());
-        async move { store.pass_rings_on(stop).await }
-    };
-    essential(&tasks, stop, "bell", async { Ok(ending.await) });
+        async move { Ok(store.pass_rings_on(stop).await) }
+    });
     essential(&tasks, stop, "hub", {
         let stop = stop.clone();
         async { Ok(hub.run(stop).await) }
@@ -156,7 +163,7 @@ async fn serve(
         &tasks,
         stop,
         "service",
-        service::serve(service, listener, stop.clone(), settings.grace),
+        service::serve(service, listener, health, settings.grace),
     );
     tasks.close();
     tracing::info!(listen = %address, admin = %admin, "registrar serves");
@@ -174,6 +181,17 @@ async fn serve(
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), store.close()).await;
     Ok(())
+}
+
+/// Ready is who reaches the database.
+async fn tell_readiness(store: &Store, health: &Health, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        health.set_ready(admin::is_ready(store).await).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(READINESS) => {}
+        }
+    }
 }
 
 /// Everything in one process. The database is stopped last, whatever happened before.
@@ -196,7 +214,10 @@ async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
 async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow::Result<()> {
     open_store(&settings.serve.rooms.store)?.migrate().await?;
     let listener = bind(settings.simulator_listen, "--simulator-listen").await?;
-    settings.simulator.dir.get_or_insert(settings.dev.simulator_dir());
+    settings
+        .simulator
+        .dir
+        .get_or_insert(settings.dev.simulator_dir());
     let simulator = Simulator::open(&settings.simulator)?;
     let upstream = &mut settings.serve.rooms.upstream;
     upstream.upstream_url = Some(format!("http://{}", listener.local_addr()?));

@@ -32,7 +32,7 @@ pub async fn serve(
     };
     let routes = Router::new()
         .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(tell))
         .with_state(health);
     axum::serve(listener, routes)
         .with_graceful_shutdown(stop.cancelled_owned())
@@ -40,15 +40,24 @@ pub async fn serve(
     Ok(())
 }
 
-async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
+async fn tell(State(health): State<Health>) -> (StatusCode, &'static str) {
     if health.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    match tokio::time::timeout(PATIENCE, health.store.ping()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
-        Ok(Err(_)) | Err(_) => (
+    if is_ready(&health.store).await {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
             StatusCode::SERVICE_UNAVAILABLE,
             "the database does not answer\n",
-        ),
+        )
     }
+}
+
+/// Whether the database answers.
+pub async fn is_ready(store: &Store) -> bool {
+    matches!(
+        tokio::time::timeout(PATIENCE, store.ping()).await,
+        Ok(Ok(()))
+    )
 }

@@ -1,1 +1,205 @@
-//! hub
+//! The hub: reads each new event once and hands it to whoever watches its apply.
+//!
+//! Only the hub looks at the events of applies that are watched: one query for all of them, when a
+//! bell rings and now and then without. A bell says that something changed, never what, so a lost
+//! one costs a little time and no event. A watcher that is behind (at its start, or because it was
+//! slow) reads what it lacks by itself and holds up nobody.
+//!
+//! Start at [`Hub::run`]; what a watcher may rely on is said at [`Watch`].
+
+mod outage;
+mod topics;
+mod watch;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, Semaphore, watch as value};
+use tokio_util::sync::CancellationToken;
+
+use self::{outage::Outage, topics::Topics};
+use crate::{
+    domain::ApplyId,
+    store::{Error, Store},
+};
+
+pub use self::watch::Watch;
+
+/// Events that one query of [`Store::events_after`] returns at most. A reader who gets so many asks
+/// again.
+const LIMIT: usize = 10_000;
+
+/// Watchers that read for themselves at one time. A thousand that arrive together leave most of
+/// the connections to others.
+const READERS: usize = 4;
+
+/// How the hub looks for what is new.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Options {
+    /// How often to look for events without being told that there are any
+    #[arg(
+        long,
+        env = "REGISTRAR_LOOK_EVERY",
+        default_value = "500ms",
+        value_parser = humantime::parse_duration
+    )]
+    pub look_every: Duration,
+}
+
+/// Hands events to watchers. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    look_every: Duration,
+    topics: Topics,
+    moved: value::Sender<u64>,
+    /// Asks for a look now.
+    asked: Notify,
+    looks: value::Sender<Looks>,
+    readers: Semaphore,
+}
+
+/// Looks are numbered from 1 as they begin.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looks {
+    /// The latest that began.
+    begun: u64,
+    /// The latest that ended with everything read that was committed when it began.
+    complete: u64,
+}
+
+impl Hub {
+    /// A hub that hands out what `store` holds, once [`Hub::run`] runs.
+    pub fn new(store: Store, options: &Options) -> Self {
+        let shared = Shared {
+            store,
+            look_every: options.look_every,
+            topics: Topics::default(),
+            moved: value::Sender::new(0),
+            asked: Notify::new(),
+            looks: value::Sender::default(),
+            readers: Semaphore::new(READERS),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Listens and looks until told to stop. Without it a watcher gets no news.
+    pub async fn run(self, stop: CancellationToken) {
+        let shared = &*self.shared;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            never = shared.hear_own_bell() => match never {},
+            never = shared.hear_other_bells() => match never {},
+            never = shared.look_on() => match never {},
+        }
+    }
+
+    /// Changes whenever this process has committed something or another one has rung.
+    pub fn moved(&self) -> value::Receiver<u64> {
+        self.shared.moved.subscribe()
+    }
+
+    /// A watch that returns the events of an apply after a revision of it.
+    pub fn watch(&self, apply: ApplyId, after_revision: i64) -> Watch {
+        Watch::new(self.shared.clone(), apply, after_revision)
+    }
+}
+
+impl Shared {
+    fn tell(&self) {
+        self.moved.send_modify(|count| *count += 1);
+    }
+
+    async fn hear_own_bell(&self) -> Infallible {
+        let mut rung = self.store.bell().subscribe();
+        loop {
+            rung.changed().await.expect("the store keeps its bell");
+            self.tell();
+        }
+    }
+
+    async fn hear_other_bells(&self) -> Infallible {
+        let mut outage = Outage::new("hearing other processes");
+        loop {
+            let error = match self.store.listen().await {
+                Ok(mut listener) => {
+                    outage.over();
+                    // What was rung while nobody listened was not heard.
+                    self.tell();
+                    loop {
+                        match listener.rung().await {
+                            Ok(()) => self.tell(),
+                            Err(error) => break error,
+                        }
+                    }
+                }
+                Err(error) => error,
+            };
+            tokio::time::sleep(outage.failed(&error)).await;
+        }
+    }
+
+    async fn look_on(&self) -> Infallible {
+        let mut outage = Outage::new("looking for events");
+        let mut moved = self.moved.subscribe();
+        loop {
+            // What moves from here on is seen by the next look at the latest.
+            moved.mark_unchanged();
+            match self.look().await {
+                Ok(complete) => {
+                    outage.over();
+                    if !complete {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    tokio::time::sleep(outage.failed(&error)).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                Ok(()) = moved.changed() => {}
+                () = self.asked.notified() => {}
+                () = tokio::time::sleep(self.look_every) => {}
+            }
+        }
+    }
+
+    /// Reads what is new for all watched applies and hands it out. Whether that was all.
+    async fn look(&self) -> Result<bool, Error> {
+        let mut number = 0;
+        self.looks.send_modify(|looks| {
+            looks.begun += 1;
+            number = looks.begun;
+        });
+        let seen = self.topics.cursors();
+        let events = match seen.is_empty() {
+            true => Vec::new(),
+            false => self.store.events_after(&seen).await?,
+        };
+        self.topics.dispatch(&events);
+        let complete = events.len() < LIMIT;
+        if complete {
+            self.looks.send_modify(|looks| looks.complete = number);
+        }
+        Ok(complete)
+    }
+
+    /// Returns after a look that began after this call and read everything there was.
+    async fn look_now(&self) {
+        let mut looks = self.looks.subscribe();
+        let begun = looks.borrow_and_update().begun;
+        self.asked.notify_one();
+        looks
+            .wait_for(|looks| looks.complete > begun)
+            .await
+            .expect("the hub keeps its looks");
+    }
+}

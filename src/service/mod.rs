@@ -1,1 +1,143 @@
-//! service
+//! The API: all of gRPC on the server's side.
+//!
+//! A handler is a sentence: [`convert`] turns the message into values of the domain or refuses it,
+//! the store acts, [`answer`] turns the result into a message, and [`status`] turns what failed
+//! into a code. Nothing here knows about workers: they meet in rows.
+//!
+//! Start at [`serve`]; the promises to callers are the comments of the proto file.
+
+mod answer;
+mod convert;
+mod health;
+mod list;
+mod page_token;
+mod read;
+mod serve;
+mod status;
+mod submit;
+mod transport;
+mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::stream::BoxStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    hub::Hub,
+    proto::{self as pb, registrar_service_server::RegistrarService},
+    store::Store,
+};
+
+pub use health::Health;
+pub use serve::serve;
+
+/// The largest message that is taken, and the most that a compressed one may unpack to: 100,000
+/// devices have 13.5 MB when every name and nickname is as long as allowed, and some 3 MB as a
+/// rule.
+pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// Watches that look up their apply at one time. When a server stops, the watchers of it come to
+/// the others all at once; they leave most of the connections to other calls.
+const OPENINGS: usize = 4;
+
+/// What a server takes on at one time.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Options {
+    /// Calls, watches included, that one connection may have open at a time
+    #[arg(
+        long,
+        env = "REGISTRAR_STREAMS_PER_CONNECTION",
+        default_value_t = 1_000
+    )]
+    pub streams_per_connection: u32,
+
+    /// Submissions that are read and stored at a time; more wait. Each may take some 60 MB for a
+    /// moment
+    #[arg(long, env = "REGISTRAR_SUBMISSIONS_AT_ONCE", default_value_t = 64)]
+    pub submissions_at_once: u32,
+
+    /// How long a call may take from its first byte to its answer. Watches last as long as they like
+    #[arg(
+        long,
+        env = "REGISTRAR_CALL_TIMEOUT",
+        default_value = "60s",
+        value_parser = humantime::parse_duration
+    )]
+    pub call_timeout: Duration,
+}
+
+/// Answers the calls of the API.
+#[derive(Clone, Debug)]
+pub struct Service {
+    store: Store,
+    hub: Hub,
+    options: Options,
+    stop: CancellationToken,
+    /// Watches that may look up their apply at one time.
+    openings: Arc<Semaphore>,
+}
+
+impl Service {
+    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for.
+    pub fn new(store: Store, hub: Hub, options: &Options, stop: CancellationToken) -> Self {
+        let openings = Arc::new(Semaphore::new(OPENINGS));
+        Self {
+            store,
+            hub,
+            options: options.clone(),
+            stop,
+            openings,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl RegistrarService for Service {
+    type WatchApplyStream = BoxStream<'static, Result<pb::WatchApplyResponse, Status>>;
+
+    async fn check_devices(
+        &self,
+        request: Request<pb::CheckDevicesRequest>,
+    ) -> Result<Response<pb::CheckDevicesResponse>, Status> {
+        self.submit(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn register(
+        &self,
+        request: Request<pb::RegisterRequest>,
+    ) -> Result<Response<pb::RegisterResponse>, Status> {
+        self.accept(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch_apply(
+        &self,
+        request: Request<pb::WatchApplyRequest>,
+    ) -> Result<Response<Self::WatchApplyStream>, Status> {
+        self.watch(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_apply(
+        &self,
+        request: Request<pb::GetApplyRequest>,
+    ) -> Result<Response<pb::GetApplyResponse>, Status> {
+        self.apply(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_applies(
+        &self,
+        request: Request<pb::ListAppliesRequest>,
+    ) -> Result<Response<pb::ListAppliesResponse>, Status> {
+        self.applies(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_devices(
+        &self,
+        request: Request<pb::ListDevicesRequest>,
+    ) -> Result<Response<pb::ListDevicesResponse>, Status> {
+        self.devices(request.into_inner()).await.map(Response::new)
+    }
+}

@@ -34,13 +34,20 @@ async fn small_applies_pass_a_large_one_and_nothing_is_throttled() {
     let ends = watches.join_all().await;
     let large = watch(&mut client, large.apply_id, 0).await;
 
-    assert!(ends.iter().chain([&large]).all(|seen| seen.last().unwrap().status() == S::CreateSuccess));
+    assert!(
+        ends.iter()
+            .chain([&large])
+            .all(|seen| seen.last().unwrap().status() == S::CreateSuccess)
+    );
     let calls = upstream.ledger("").await;
     let refused: Vec<_> = calls.iter().filter(|call| call["code"] != "OK").collect();
     assert!(refused.is_empty(), "{refused:?}");
     let checks = upstream.ledger("BatchCheckDeviceNames").await;
     let places = |small: bool| -> Vec<usize> {
-        let places = checks.iter().enumerate().filter(|(_, call)| (call["names"] == 10) == small);
+        let places = checks
+            .iter()
+            .enumerate()
+            .filter(|(_, call)| (call["names"] == 10) == small);
         places.map(|(place, _)| place).collect()
     };
     let (small, large) = (places(true), places(false));
@@ -48,5 +55,8 @@ async fn small_applies_pass_a_large_one_and_nothing_is_throttled() {
     // Small applies pass the rounds of the large one that was there before them, which is not
     // starved by them either.
     assert!(small[0] < large[LARGE_ROUNDS - 1], "{small:?} {large:?}");
-    assert!(large[LARGE_ROUNDS - 1] < small[SMALL - 1], "{small:?} {large:?}");
+    assert!(
+        large[LARGE_ROUNDS - 1] < small[SMALL - 1],
+        "{small:?} {large:?}"
+    );
 }

@@ -24,15 +24,32 @@ const DEVICES: usize = 30_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_apply_ends_as_it_would_have_although_the_service_is_killed_twenty_times() {
     let database = database().await;
-    let upstream =
-        Upstream::start(&["--simulator-speed", "0.3", "--simulator-exists", "a1Simulator/light-000042"]).await;
-    let flags = ["--lease", "2s", "--upstream-timeout", "2s", "--upstream-connect-timeout", "1s"];
+    let upstream = Upstream::start(&[
+        "--simulator-speed",
+        "0.3",
+        "--simulator-exists",
+        "a1Simulator/light-000042",
+    ])
+    .await;
+    let flags = [
+        "--lease",
+        "2s",
+        "--upstream-timeout",
+        "2s",
+        "--upstream-connect-timeout",
+        "1s",
+    ];
     let mut moments = StdRng::seed_from_u64(SEED);
     let mut devices = new_devices("light", DEVICES);
     devices[12_345] = named("a bad name");
 
     let mut server = Server::start(&database.url(), &upstream.url, &flags);
-    let apply = check(&mut server.client().await, devices, AfterCheck::RegisterValid).await;
+    let apply = check(
+        &mut server.client().await,
+        devices,
+        AfterCheck::RegisterValid,
+    )
+    .await;
     for _ in 0..KILLS {
         // The one place where a test waits for a while: the moment of a kill is what is tested.
         tokio::time::sleep(Duration::from_millis(moments.random_range(50..1_500))).await;
@@ -43,7 +60,11 @@ async fn an_apply_ends_as_it_would_have_although_the_service_is_killed_twenty_ti
     let seen = watch(&mut client, apply.apply_id, 0).await;
 
     assert_eq!(seen.last().unwrap().status(), S::CreateSuccess);
-    assert!(seen.iter().map(|event| event.revision).eq(1..=seen.len() as i64));
+    assert!(
+        seen.iter()
+            .map(|event| event.revision)
+            .eq(1..=seen.len() as i64)
+    );
     for device in list_devices(&mut client, apply.apply_id).await {
         let code = device.reason.as_ref().map(|reason| reason.code());
         let expected = match device.ordinal {
@@ -76,11 +97,19 @@ async fn assert_registered_once(upstream: &Upstream) {
     assert!(!registered.is_empty());
     let mut seen = HashSet::new();
     for name in registered.iter().flat_map(|apply| &names_of[apply]) {
-        assert!(seen.insert(name), "{name} was registered under two upstream applies");
+        assert!(
+            seen.insert(name),
+            "{name} was registered under two upstream applies"
+        );
     }
 }
 
 fn names(call: &Value) -> Vec<String> {
-    let names = call["name_list"].as_array().expect("a check with its names");
-    names.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
+    let names = call["name_list"]
+        .as_array()
+        .expect("a check with its names");
+    names
+        .iter()
+        .map(|name| name.as_str().expect("a name").to_owned())
+        .collect()
 }

@@ -21,7 +21,11 @@ use crate::support::{
 /// A simulator without delays, a service beside it, and a client.
 async fn stack(flags: &[&str]) -> (Upstream, Server, Client, Database) {
     let database = database().await;
-    let flags: Vec<_> = ["--simulator-speed", "0"].iter().chain(flags).copied().collect();
+    let flags: Vec<_> = ["--simulator-speed", "0"]
+        .iter()
+        .chain(flags)
+        .copied()
+        .collect();
     let upstream = Upstream::start(&flags).await;
     let server = Server::start(&database.url(), &upstream.url, &[]);
     let client = server.client().await;
@@ -43,23 +47,44 @@ fn outcomes(devices: &[Device]) -> BTreeMap<&str, (O, ReasonCode)> {
 async fn three_names_are_checked_watched_registered_and_watched_again() {
     let (upstream, _server, mut client, _database) = stack(&[]).await;
     let apply = check(&mut client, new_devices("light", 3), AfterCheck::Stop).await;
-    assert_eq!((apply.status(), apply.revision, apply.settled), (S::Check, 1, false));
+    assert_eq!(
+        (apply.status(), apply.revision, apply.settled),
+        (S::Check, 1, false)
+    );
 
     let seen = watch(&mut client, apply.apply_id, 0).await;
     assert_eq!(statuses(&seen), [S::Check, S::CheckSuccess]);
     assert!(seen.iter().map(|apply| apply.revision).eq(1..=2));
 
-    let request = RegisterRequest { apply_id: apply.apply_id, skip_invalid: false };
-    let created = client.register(request).await.unwrap().into_inner().apply.unwrap();
+    let request = RegisterRequest {
+        apply_id: apply.apply_id,
+        skip_invalid: false,
+    };
+    let created = client
+        .register(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .apply
+        .unwrap();
     assert_eq!((created.status(), created.revision), (S::Create, 3));
-    let again = client.register(request).await.unwrap().into_inner().apply.unwrap();
+    let again = client
+        .register(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .apply
+        .unwrap();
     assert!(again.revision >= created.revision);
 
     let seen = watch(&mut client, apply.apply_id, 2).await;
     assert_eq!(statuses(&seen), [S::Create, S::CreateSuccess]);
     assert_eq!(seen.last().unwrap().counts.unwrap().created, 3);
     let all = watch(&mut client, apply.apply_id, 0).await;
-    assert_eq!(statuses(&all), [S::Check, S::CheckSuccess, S::Create, S::CreateSuccess]);
+    assert_eq!(
+        statuses(&all),
+        [S::Check, S::CheckSuccess, S::Create, S::CreateSuccess]
+    );
     assert!(watch(&mut client, apply.apply_id, 4).await.is_empty());
     assert_eq!(upstream.devices(PRODUCT).await.len(), 3);
 }
@@ -76,14 +101,26 @@ async fn one_invalid_name_among_three_stops_the_apply_until_it_is_skipped() {
     assert_eq!(lists.valid_list, ["light-1", "light-2"]);
     assert_eq!(lists.invalid_list, ["bad name"]);
     let refused = client
-        .register(RegisterRequest { apply_id: apply.apply_id, skip_invalid: false })
+        .register(RegisterRequest {
+            apply_id: apply.apply_id,
+            skip_invalid: false,
+        })
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    let violations = refused.get_details_precondition_failure().unwrap().violations;
-    assert!(violations[0].description.contains("skip_invalid"), "{violations:?}");
+    let violations = refused
+        .get_details_precondition_failure()
+        .unwrap()
+        .violations;
+    assert!(
+        violations[0].description.contains("skip_invalid"),
+        "{violations:?}"
+    );
 
-    let request = RegisterRequest { apply_id: apply.apply_id, skip_invalid: true };
+    let request = RegisterRequest {
+        apply_id: apply.apply_id,
+        skip_invalid: true,
+    };
     client.register(request).await.unwrap();
     let end = watch(&mut client, apply.apply_id, seen.last().unwrap().revision).await;
 
@@ -91,7 +128,10 @@ async fn one_invalid_name_among_three_stops_the_apply_until_it_is_skipped() {
     let devices = list_devices(&mut client, apply.apply_id).await;
     let outcomes = outcomes(&devices);
     assert_eq!(outcomes["light-1"], (O::Created, ReasonCode::Unspecified));
-    assert_eq!(outcomes["bad name"], (O::Invalid, ReasonCode::NameCharacter));
+    assert_eq!(
+        outcomes["bad name"],
+        (O::Invalid, ReasonCode::NameCharacter)
+    );
     assert_eq!(outcomes["light-2"], (O::Created, ReasonCode::Unspecified));
     let counts = end.last().unwrap().counts.unwrap();
     assert_eq!((counts.total, counts.created, counts.invalid), (3, 2, 1));
@@ -108,15 +148,32 @@ async fn a_device_that_exists_is_refused_with_the_upstreams_words_and_the_rest_g
         ])
         .await;
 
-        let apply = check(&mut client, new_devices("light", 4), AfterCheck::RegisterValid).await;
+        let apply = check(
+            &mut client,
+            new_devices("light", 4),
+            AfterCheck::RegisterValid,
+        )
+        .await;
         let seen = watch(&mut client, apply.apply_id, 0).await;
 
         assert_eq!(seen.last().unwrap().status(), S::CreateSuccess);
         let devices = list_devices(&mut client, apply.apply_id).await;
         let reason = devices[1].reason.as_ref().unwrap();
-        assert_eq!((devices[1].outcome(), reason.code()), (O::Invalid, ReasonCode::Exists));
-        assert!(reason.message.contains("exists") && !reason.request_id.is_empty(), "{reason:?}");
-        assert_eq!(outcomes(&devices).values().filter(|(o, _)| *o == O::Created).count(), 3);
+        assert_eq!(
+            (devices[1].outcome(), reason.code()),
+            (O::Invalid, ReasonCode::Exists)
+        );
+        assert!(
+            reason.message.contains("exists") && !reason.request_id.is_empty(),
+            "{reason:?}"
+        );
+        assert_eq!(
+            outcomes(&devices)
+                .values()
+                .filter(|(o, _)| *o == O::Created)
+                .count(),
+            3
+        );
         let registers = upstream.ledger("BatchRegisterDeviceWithApplyId").await;
         assert_eq!(registers.len(), 1);
     }
@@ -133,7 +190,10 @@ async fn of_two_applies_with_one_name_the_second_one_fails_to_create_it() {
     }
 
     for (apply, end) in [(&first, S::CreateSuccess), (&second, S::CreateFailed)] {
-        let request = RegisterRequest { apply_id: apply.apply_id, skip_invalid: false };
+        let request = RegisterRequest {
+            apply_id: apply.apply_id,
+            skip_invalid: false,
+        };
         client.register(request).await.unwrap();
         let seen = watch(&mut client, apply.apply_id, 2).await;
         assert_eq!(seen.last().unwrap().status(), end);
@@ -143,20 +203,36 @@ async fn of_two_applies_with_one_name_the_second_one_fails_to_create_it() {
     assert_eq!(lists.valid_list, ["light-000003"]);
     assert_eq!(lists.invalid_list.len(), 3);
     let devices = list_devices(&mut client, second.apply_id).await;
-    assert_eq!(outcomes(&devices)["light-000000"], (O::Failed, ReasonCode::Exists));
-    assert!(upstream.devices(PRODUCT).await.iter().all(|device| device["created"] == 1));
+    assert_eq!(
+        outcomes(&devices)["light-000000"],
+        (O::Failed, ReasonCode::Exists)
+    );
+    assert!(
+        upstream
+            .devices(PRODUCT)
+            .await
+            .iter()
+            .all(|device| device["created"] == 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_upstream_drops_in_silence_are_found_and_registered() {
-    let (upstream, _server, mut client, _database) = stack(&["--simulator-qps", "QueryPageByApplyId=0"]).await;
+    let (upstream, _server, mut client, _database) =
+        stack(&["--simulator-qps", "QueryPageByApplyId=0"]).await;
     let request = registrar::proto::CheckDevicesRequest {
         product_key: PRODUCT_X509.to_owned(),
         iot_instance_id: String::new(),
         devices: new_devices("light", 2_500),
         after_check: AfterCheck::RegisterIfAllValid.into(),
     };
-    let apply = client.check_devices(request).await.unwrap().into_inner().apply.unwrap();
+    let apply = client
+        .check_devices(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .apply
+        .unwrap();
 
     let seen = watch(&mut client, apply.apply_id, 0).await;
 
@@ -172,11 +248,20 @@ async fn rows_that_the_upstream_drops_in_silence_are_found_and_registered() {
 async fn events_are_seen_in_order_by_watchers_of_every_replica() {
     let (upstream, first, mut client, database) = stack(&[]).await;
     let second = Server::start(&database.url(), &upstream.url, &[]);
-    let apply = check(&mut client, new_devices("light", 40_000), AfterCheck::RegisterValid).await;
+    let apply = check(
+        &mut client,
+        new_devices("light", 40_000),
+        AfterCheck::RegisterValid,
+    )
+    .await;
 
     let mut watchers = tokio::task::JoinSet::new();
     for n in 0..20 {
-        let mut client = if n % 2 == 0 { first.client().await } else { second.client().await };
+        let mut client = if n % 2 == 0 {
+            first.client().await
+        } else {
+            second.client().await
+        };
         watchers.spawn(async move { watch(&mut client, apply.apply_id, 0).await });
     }
     let seen = watchers.join_all().await;
@@ -198,16 +283,32 @@ async fn a_stop_ends_watches_with_a_revision_to_resume_from_and_the_process_by_i
     let server = Server::start(&database.url(), &upstream.url, &["--grace", "5s"]);
     let mut client = server.client().await;
     let apply = check(&mut client, new_devices("light", 10), AfterCheck::Stop).await;
-    let request =
-        registrar::proto::WatchApplyRequest { apply_id: apply.apply_id, after_revision: 0 };
+    let request = registrar::proto::WatchApplyRequest {
+        apply_id: apply.apply_id,
+        after_revision: 0,
+    };
     let mut stream = client.watch_apply(request).await.unwrap().into_inner();
-    assert_eq!(stream.message().await.unwrap().unwrap().apply.unwrap().revision, 1);
+    assert_eq!(
+        stream
+            .message()
+            .await
+            .unwrap()
+            .unwrap()
+            .apply
+            .unwrap()
+            .revision,
+        1
+    );
 
     let ended = tokio::task::spawn_blocking(move || server.terminate());
     let status = stream.message().await.unwrap_err();
 
     assert_eq!(status.code(), Code::Unavailable);
-    assert!(status.message().contains("revision 1"), "{}", status.message());
+    assert!(
+        status.message().contains("revision 1"),
+        "{}",
+        status.message()
+    );
     assert!(status.get_details_retry_info().is_some());
     assert!(ended.await.unwrap());
     upstream.stop().await;

@@ -56,10 +56,18 @@ impl Upstream {
     pub(crate) async fn ledger(&self, action: &str) -> Vec<Value> {
         let mut calls: Vec<Value> = Vec::new();
         loop {
-            let after = calls.last().map_or(0, |call| call["seq"].as_u64().expect("a number"));
-            let filter = if action.is_empty() { String::new() } else { format!("&action={action}") };
+            let after = calls
+                .last()
+                .map_or(0, |call| call["seq"].as_u64().expect("a number"));
+            let filter = if action.is_empty() {
+                String::new()
+            } else {
+                format!("&action={action}")
+            };
             let page = self
-                .lines(&format!("ledger?run=all&names=true&limit=1000&after={after}{filter}"))
+                .lines(&format!(
+                    "ledger?run=all&names=true&limit=1000&after={after}{filter}"
+                ))
                 .await;
             if page.is_empty() {
                 return calls;
@@ -75,10 +83,21 @@ impl Upstream {
 
     async fn lines(&self, path: &str) -> Vec<Value> {
         let url = format!("{}/_simulator/{path}", self.url);
-        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("HTTP");
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .build()
+            .expect("HTTP");
         let answer = http.get(url).send().await.expect("the simulator answers");
-        let text = answer.error_for_status().expect("success").text().await.expect("text");
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+        let text = answer
+            .error_for_status()
+            .expect("success")
+            .text()
+            .await
+            .expect("text");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect()
     }
 
     /// Stops it and waits for its end.
@@ -98,7 +117,13 @@ impl Server {
     /// Starts one and waits until it serves.
     pub(crate) fn start(database: &str, upstream: &str, flags: &[&str]) -> Self {
         let mut child = Command::new(super::registrar_binary())
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+            ])
             .args(["--database-url", database, "--upstream-url", upstream])
             .args(["--upstream-access-key-id", simulator::ACCESS_KEY_ID])
             .args(["--upstream-access-key-secret", simulator::ACCESS_KEY_SECRET])
@@ -159,11 +184,16 @@ impl Drop for Server {
 
 /// So many devices named after `prefix`.
 pub(crate) fn new_devices(prefix: &str, count: usize) -> Vec<NewDevice> {
-    (0..count).map(|n| named(&format!("{prefix}-{n:06}"))).collect()
+    (0..count)
+        .map(|n| named(&format!("{prefix}-{n:06}")))
+        .collect()
 }
 
 pub(crate) fn named(name: &str) -> NewDevice {
-    NewDevice { device_name: name.to_owned(), nickname: String::new() }
+    NewDevice {
+        device_name: name.to_owned(),
+        nickname: String::new(),
+    }
 }
 
 /// Submits devices to the simulator's product.
@@ -178,20 +208,35 @@ pub(crate) async fn check(
         devices,
         after_check: after_check.into(),
     };
-    client.check_devices(request).await.expect("accepted").into_inner().apply.expect("an apply")
+    client
+        .check_devices(request)
+        .await
+        .expect("accepted")
+        .into_inner()
+        .apply
+        .expect("an apply")
 }
 
 /// Watches an apply from a revision on to the end of the stream.
 pub(crate) async fn watch(client: &mut Client, apply_id: i64, after_revision: i64) -> Vec<Apply> {
-    let request = proto::WatchApplyRequest { apply_id, after_revision };
-    let mut stream = client.watch_apply(request).await.expect("a stream").into_inner();
+    let request = proto::WatchApplyRequest {
+        apply_id,
+        after_revision,
+    };
+    let mut stream = client
+        .watch_apply(request)
+        .await
+        .expect("a stream")
+        .into_inner();
     let mut seen = Vec::new();
     let all = async {
         while let Some(message) = stream.message().await.expect("no error") {
             seen.push(message.apply.expect("an apply"));
         }
     };
-    tokio::time::timeout(PATIENCE, all).await.expect("it settles");
+    tokio::time::timeout(PATIENCE, all)
+        .await
+        .expect("it settles");
     seen
 }
 
@@ -202,16 +247,32 @@ pub(crate) fn statuses(seen: &[Apply]) -> Vec<ApplyStatus> {
 }
 
 pub(crate) async fn get(client: &mut Client, apply_id: i64) -> proto::GetApplyResponse {
-    let request = GetApplyRequest { apply_id, include_lists: true };
-    client.get_apply(request).await.expect("it exists").into_inner()
+    let request = GetApplyRequest {
+        apply_id,
+        include_lists: true,
+    };
+    client
+        .get_apply(request)
+        .await
+        .expect("it exists")
+        .into_inner()
 }
 
 pub(crate) async fn list_devices(client: &mut Client, apply_id: i64) -> Vec<proto::Device> {
     let mut devices = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = ListDevicesRequest { apply_id, page_token, page_size: 10_000, outcomes: vec![] };
-        let page = client.list_devices(request).await.expect("a page").into_inner();
+        let request = ListDevicesRequest {
+            apply_id,
+            page_token,
+            page_size: 10_000,
+            outcomes: vec![],
+        };
+        let page = client
+            .list_devices(request)
+            .await
+            .expect("a page")
+            .into_inner();
         devices.extend(page.devices);
         if page.next_page_token.is_empty() {
             return devices;

@@ -1,0 +1,319 @@
+//! Reads the devices of a CSV file, and keeps in which line each of them stands.
+//!
+//! Values are taken as they are: a space around a name is the server's to refuse, with a reason.
+//! What this file refuses is what cannot be read as devices at all.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    str,
+};
+
+use csv::ByteRecord;
+
+use super::{
+    rows::{OpenQuote, Text},
+    shown,
+};
+use crate::proto::NewDevice;
+
+/// The most devices that one call takes (CheckDevicesRequest).
+const MAX_ROWS: usize = 100_000;
+
+/// Twice what one call carries (16 MiB), so that no file that could be sent is refused for its size.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// The devices of a file in its order.
+#[derive(Debug)]
+pub(super) struct DeviceFile {
+    pub(super) devices: Vec<NewDevice>,
+    /// The line of each device, from 1, by its place in `devices`.
+    pub(super) lines: Vec<u32>,
+}
+
+/// Why a file cannot be submitted, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub(super) struct Error {
+    path: PathBuf,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    #[error("is larger than {} MiB; split it into files of at most {MAX_ROWS} rows", MAX_BYTES >> 20)]
+    TooLarge,
+    #[error("is empty; begin it with the header device_name or device_name,nickname")]
+    Empty,
+    #[error(
+        "line {line}: no column is called device_name; begin the file with a header that has it"
+    )]
+    NoNameColumn { line: u32 },
+    #[error("line {line}: the column {column} is not known; keep only device_name and nickname")]
+    UnknownColumn { line: u32, column: String },
+    #[error("line {line}: the column {column} is there twice; remove one of them")]
+    ColumnTwice { line: u32, column: &'static str },
+    #[error("line {line}: is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\")")]
+    NotUtf8 { line: u32 },
+    #[error(
+        "line {line}: has {found} values where the header has {expected}; put a value that holds \
+         a comma in double quotes, and keep the comma before an empty one"
+    )]
+    Values {
+        line: u32,
+        found: usize,
+        expected: usize,
+    },
+    #[error("line {line}: a double quote is opened in this row and never closed; close it")]
+    OpenQuote { line: u32 },
+    #[error("has no row below its header; add at least one device")]
+    NoDevice,
+    #[error("line {line}: is device {}; split the file, {MAX_ROWS} go into one submission", MAX_ROWS + 1)]
+    TooManyRows { line: u32 },
+}
+
+impl From<OpenQuote> for Problem {
+    fn from(OpenQuote { line }: OpenQuote) -> Self {
+        Self::OpenQuote { line }
+    }
+}
+
+/// Reads the file. At most 100,000 rows and 32 MiB.
+pub(super) fn read(path: &Path) -> Result<DeviceFile, Error> {
+    load(path).and_then(parse).map_err(|problem| Error {
+        path: path.to_owned(),
+        problem,
+    })
+}
+
+fn load(path: &Path) -> Result<Vec<u8>, Problem> {
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(Problem::Unreadable)?;
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(Problem::Unreadable)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(Problem::TooLarge);
+    }
+    Ok(text)
+}
+
+fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
+    let text = Text::new(text);
+    let mut rows = text.rows();
+    if !rows.next()? {
+        return Err(Problem::Empty);
+    }
+    let columns = Columns::of(rows.row(), rows.line())?;
+    let mut file = DeviceFile {
+        devices: Vec::new(),
+        lines: Vec::new(),
+    };
+    while rows.next()? {
+        if file.devices.len() == MAX_ROWS {
+            return Err(Problem::TooManyRows { line: rows.line() });
+        }
+        file.devices.push(columns.device(rows.row(), rows.line())?);
+        file.lines.push(rows.line());
+    }
+    if file.devices.is_empty() {
+        return Err(Problem::NoDevice);
+    }
+    Ok(file)
+}
+
+/// Where the values of a device stand in a row.
+struct Columns {
+    name: usize,
+    nickname: Option<usize>,
+    count: usize,
+}
+
+impl Columns {
+    fn of(header: &ByteRecord, line: u32) -> Result<Self, Problem> {
+        let (mut name, mut nickname, mut unknown) = (None, None, None);
+        for (at, column) in header.iter().enumerate() {
+            let column = str::from_utf8(column).map_err(|_| Problem::NotUtf8 { line })?;
+            let (known, place) = match column {
+                "device_name" => ("device_name", &mut name),
+                "nickname" => ("nickname", &mut nickname),
+                other => {
+                    unknown.get_or_insert(other);
+                    continue;
+                }
+            };
+            if place.replace(at).is_some() {
+                return Err(Problem::ColumnTwice {
+                    line,
+                    column: known,
+                });
+            }
+        }
+        match (name, unknown) {
+            (None, _) => Err(Problem::NoNameColumn { line }),
+            // To ignore it would drop a misspelt nickname from every device.
+            (_, Some(column)) => Err(Problem::UnknownColumn {
+                line,
+                column: shown::name(column),
+            }),
+            (Some(name), None) => Ok(Self {
+                name,
+                nickname,
+                count: header.len(),
+            }),
+        }
+    }
+
+    fn device(&self, row: &ByteRecord, line: u32) -> Result<NewDevice, Problem> {
+        if row.len() != self.count {
+            return Err(Problem::Values {
+                line,
+                found: row.len(),
+                expected: self.count,
+            });
+        }
+        let value = |at: usize| match str::from_utf8(&row[at]) {
+            Ok(value) => Ok(value.to_owned()),
+            Err(_) => Err(Problem::NotUtf8 { line }),
+        };
+        Ok(NewDevice {
+            device_name: value(self.name)?,
+            nickname: self.nickname.map(value).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str) -> Vec<(u32, String, String)> {
+        let file = parse(text.into()).unwrap();
+        let devices = file.devices.into_iter();
+        file.lines
+            .into_iter()
+            .zip(devices)
+            .map(|(l, d)| (l, d.device_name, d.nickname))
+            .collect()
+    }
+
+    fn problem(text: impl Into<Vec<u8>>) -> String {
+        parse(text.into()).unwrap_err().to_string()
+    }
+
+    fn row(line: u32, name: &str, nickname: &str) -> (u32, String, String) {
+        (line, name.into(), nickname.into())
+    }
+
+    #[test]
+    fn the_columns_may_stand_in_any_order_and_the_nickname_may_be_missing() {
+        assert_eq!(
+            rows("device_name,nickname\np-01,泵一\n"),
+            [row(2, "p-01", "泵一")]
+        );
+        assert_eq!(
+            rows("nickname,device_name\n泵一,p-01\n"),
+            [row(2, "p-01", "泵一")]
+        );
+        assert_eq!(rows("device_name\np-01"), [row(2, "p-01", "")]);
+    }
+
+    #[test]
+    fn values_are_not_trimmed_and_quoted_ones_are_kept_whole() {
+        let text = "device_name,nickname\n p-01 ,\"a,b\"\n\"p\"\"2\",\"two\nlines\"\np-03,\n";
+
+        assert_eq!(
+            rows(text),
+            [
+                row(2, " p-01 ", "a,b"),
+                row(3, "p\"2", "two\nlines"),
+                row(5, "p-03", "")
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_name_is_the_servers_to_refuse() {
+        assert_eq!(rows("device_name,nickname\n,泵一\n"), [row(2, "", "泵一")]);
+    }
+
+    #[test]
+    fn a_file_without_header_or_devices_is_refused() {
+        assert!(problem("").starts_with("is empty"));
+        assert!(problem("\u{feff}\n\n").starts_with("is empty"));
+        assert!(problem("device_name\n\n").starts_with("has no row below its header"));
+        assert!(problem("p-01\np-02\n").starts_with("line 1: no column is called device_name"));
+        assert!(problem("\nnickname\nx\n").starts_with("line 2: no column is called device_name"));
+    }
+
+    #[test]
+    fn a_column_that_is_unknown_or_there_twice_is_refused() {
+        assert!(
+            problem("device_name,nick name\n").contains("the column \"nick name\" is not known")
+        );
+        assert!(problem("device_name,device_name\n").contains("device_name is there twice"));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_refused_with_its_line() {
+        assert!(problem(b"device_name\np-01\n\xB1\xC3\n").starts_with("line 3: is not UTF-8"));
+        assert!(problem(b"\xFF\xFEd\0e\0v\0").starts_with("line 1: is not UTF-8"));
+    }
+
+    #[test]
+    fn a_row_with_more_or_fewer_values_than_the_header_is_refused_with_its_line() {
+        assert!(problem("device_name\r\np-01\r\np-02,x\r\n").starts_with("line 3: has 2 values"));
+        assert!(problem("device_name,nickname\np-01\n").starts_with("line 2: has 1 values"));
+    }
+
+    #[test]
+    fn an_open_quote_is_refused_where_it_stands_rather_than_as_a_row_of_too_few_values() {
+        let text = "device_name,nickname\n\"p-01,x\np-02,y\n";
+
+        assert!(problem(text).starts_with("line 2: a double quote is opened"));
+    }
+
+    #[test]
+    fn one_row_more_than_a_call_takes_is_refused() {
+        let most = format!("device_name\n{}", "p-01\n".repeat(MAX_ROWS));
+        assert_eq!(rows(&most).len(), MAX_ROWS);
+
+        let more = format!("{most}p-02\n");
+        assert!(problem(more).starts_with("line 100002: is device 100001; split the file"));
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("none.csv");
+
+        let error = read(&missing).unwrap_err().to_string();
+
+        assert!(
+            error.starts_with(&format!("{}: cannot be read: ", missing.display())),
+            "{error}"
+        );
+        assert!(
+            read(directory.path())
+                .unwrap_err()
+                .to_string()
+                .contains("cannot be read")
+        );
+    }
+
+    #[test]
+    fn a_file_beyond_the_bound_is_not_read_to_its_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MAX_BYTES + 1).unwrap();
+
+        assert!(
+            read(file.path())
+                .unwrap_err()
+                .to_string()
+                .contains("larger than 32 MiB; split")
+        );
+    }
+}

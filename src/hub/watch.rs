@@ -1,0 +1,144 @@
+//! A watch: a cursor over the events of one apply.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::sync::broadcast::{
+    Receiver,
+    error::{RecvError, TryRecvError},
+};
+
+use super::{LIMIT, Shared, outage::pause_after};
+use crate::{
+    domain::{ApplyId, Snapshot},
+    store::Error,
+};
+
+/// Returns the events of one apply by rising revision, without gaps or repeats.
+///
+/// Waits out a database that cannot be reached, for as long as the caller cares to. Holds at most
+/// 10,000 events. All methods may be cancelled without losing anything.
+#[derive(Debug)]
+pub struct Watch {
+    shared: Arc<Shared>,
+    apply: ApplyId,
+    live: Receiver<Snapshot>,
+    /// Received and not yet returned.
+    received: VecDeque<Snapshot>,
+    /// The latest revision received.
+    seen: i64,
+    /// Whether rows must be read before live events connect to what was received.
+    behind: bool,
+}
+
+impl Watch {
+    pub(super) fn new(shared: Arc<Shared>, apply: ApplyId, after_revision: i64) -> Self {
+        // Subscribed before the first read, so that no event falls between the two.
+        let live = shared.topics.subscribe(apply);
+        let received = VecDeque::new();
+        Self {
+            shared,
+            apply,
+            live,
+            received,
+            seen: after_revision,
+            behind: true,
+        }
+    }
+
+    /// The event after the last one returned; waits until there is one.
+    pub async fn next(&mut self) -> Result<Snapshot, Error> {
+        loop {
+            if let Some(event) = self.received.pop_front() {
+                return Ok(event);
+            }
+            if self.behind {
+                self.read().await?;
+                continue;
+            }
+            match self.live.recv().await {
+                Ok(event) => self.take(event),
+                Err(RecvError::Lagged(_)) => self.behind = true,
+                Err(RecvError::Closed) => self.subscribe_again(),
+            }
+        }
+    }
+
+    /// Whether the last event returned is the latest of its apply, as of now.
+    pub async fn is_at_end(&mut self) -> Result<bool, Error> {
+        if self.received.is_empty() && !self.behind {
+            self.shared.look_now().await;
+            while self.received.is_empty() && !self.behind {
+                match self.live.try_recv() {
+                    Ok(event) => self.take(event),
+                    Err(TryRecvError::Empty) => return Ok(true),
+                    Err(TryRecvError::Lagged(_)) => self.behind = true,
+                    Err(TryRecvError::Closed) => self.subscribe_again(),
+                }
+            }
+        }
+        if self.received.is_empty() {
+            self.read().await?;
+        }
+        Ok(self.received.is_empty())
+    }
+
+    /// Takes a live event if it is the next one, and drops it if it was seen.
+    fn take(&mut self, event: Snapshot) {
+        if event.revision == self.seen + 1 {
+            self.seen = event.revision;
+            self.received.push_back(event);
+        } else if event.revision > self.seen {
+            self.behind = true;
+        }
+    }
+
+    /// Reads what follows the events received, up to a bound.
+    async fn read(&mut self) -> Result<(), Error> {
+        let mut failures = 0;
+        let events = loop {
+            let permit = self
+                .shared
+                .readers
+                .acquire()
+                .await
+                .expect("readers are never closed");
+            let read = self
+                .shared
+                .store
+                .events_after(&[(self.apply, self.seen)])
+                .await;
+            drop(permit);
+            match read {
+                Ok(events) => break events,
+                Err(error @ Error::Unreachable(_)) => {
+                    // The hub says aloud that the database is away; a thousand watchers need not.
+                    failures += 1;
+                    tracing::debug!(
+                        apply.id = %self.apply,
+                        failures,
+                        error = &error as &dyn std::error::Error,
+                        "a watcher found no database and reads again soon"
+                    );
+                    tokio::time::sleep(pause_after(failures)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.behind = events.len() >= LIMIT;
+        self.received
+            .extend(events.into_iter().map(|(_, event)| event));
+        self.seen = self
+            .received
+            .back()
+            .map_or(self.seen, |event| event.revision);
+        if !self.behind {
+            self.shared.topics.need_after(self.apply, self.seen);
+        }
+        Ok(())
+    }
+
+    fn subscribe_again(&mut self) {
+        self.live = self.shared.topics.subscribe(self.apply);
+        self.behind = true;
+    }
+}

@@ -1,0 +1,52 @@
+//! ListApplies and ListDevices: pages in a stable order.
+
+use tonic::Status;
+
+use super::{Service, answer, convert, status};
+use crate::proto as pb;
+
+impl Service {
+    #[tracing::instrument(name = "rpc.list_applies", skip_all)]
+    pub(super) async fn applies(
+        &self,
+        request: pb::ListAppliesRequest,
+    ) -> Result<pb::ListAppliesResponse, Status> {
+        let asked = convert::applies(request)?;
+        // One more than the page holds says whether there is another page.
+        let found = self
+            .store
+            .applies(asked.before, asked.product_key.as_deref(), asked.size + 1);
+        let mut found = found.await.map_err(status::of)?;
+        let size = asked.size as usize;
+        let is_last = found.len() <= size;
+        found.truncate(size);
+        let next = found.last().filter(|_| !is_last).map(|(apply, _)| apply.id);
+        Ok(pb::ListAppliesResponse {
+            applies: found
+                .iter()
+                .map(|(apply, now)| answer::apply(apply, now))
+                .collect(),
+            next_page_token: next.map(|id| asked.scope.token(id.0)).unwrap_or_default(),
+        })
+    }
+
+    #[tracing::instrument(name = "rpc.list_devices", skip_all, fields(apply.id = request.apply_id))]
+    pub(super) async fn devices(
+        &self,
+        request: pb::ListDevicesRequest,
+    ) -> Result<pb::ListDevicesResponse, Status> {
+        let asked = convert::devices(request)?;
+        self.store.apply(asked.apply).await.map_err(status::of)?;
+        let page = self
+            .store
+            .devices(asked.apply, asked.from, &asked.outcomes, asked.size);
+        let page = page.await.map_err(status::of)?;
+        Ok(pb::ListDevicesResponse {
+            next_page_token: page
+                .next
+                .map(|from| asked.scope.token(from.into()))
+                .unwrap_or_default(),
+            devices: page.devices.into_iter().map(answer::device).collect(),
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! Page tokens: where the next page begins, good only for the call and the filter that made them.
+//!
+//! The seal keeps callers from mixing pages up, and from relying on what is inside. It is no
+//! secret: a token opens nothing that its call would not show anyway, and replicas need no key in
+//! common.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of the seal.
+const SEAL: usize = 12;
+
+/// The call and the filter that a token belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Scope(Sha256);
+
+impl Scope {
+    /// The scope of a call whose filter has these parts.
+    pub(super) fn new(call: &str, filter: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in [b"page token 1", call.as_bytes()].iter().chain(filter) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash)
+    }
+
+    /// The token of the page that begins at `cursor`.
+    pub(super) fn token(&self, cursor: i64) -> String {
+        let mut bytes = cursor.to_be_bytes().to_vec();
+        bytes.extend(self.seal(cursor));
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The cursor in a token of this scope; none if it is not one.
+    pub(super) fn cursor(&self, token: &str) -> Option<i64> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (cursor, seal) = bytes.split_first_chunk()?;
+        let cursor = i64::from_be_bytes(*cursor);
+        (seal == self.seal(cursor)).then_some(cursor)
+    }
+
+    fn seal(&self, cursor: i64) -> [u8; SEAL] {
+        let hash = self.0.clone().chain_update(cursor.to_be_bytes()).finalize();
+        *hash.first_chunk().expect("a hash has 32 bytes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_back_to_the_call_and_filter_that_made_it() {
+        let scope = Scope::new("ListApplies", &[b"a1"]);
+
+        for cursor in [0, 1, i64::MAX] {
+            assert_eq!(scope.cursor(&scope.token(cursor)), Some(cursor));
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_call_or_filter_is_refused() {
+        let token = Scope::new("ListApplies", &[b"a1"]).token(7);
+
+        let others: [(&str, &[&[u8]]); 4] = [
+            ("ListDevices", &[b"a1"]),
+            ("ListApplies", &[b"a2"]),
+            ("ListApplies", &[]),
+            ("ListApplies", &[b"a", b"1"]),
+        ];
+        for (call, filter) in others {
+            assert_eq!(Scope::new(call, filter).cursor(&token), None);
+        }
+    }
+
+    #[test]
+    fn a_forged_token_is_refused() {
+        let scope = Scope::new("ListApplies", &[]);
+        let mut altered = URL_SAFE_NO_PAD.decode(scope.token(7)).unwrap();
+        altered[7] += 1;
+
+        for forged in [
+            "",
+            "7",
+            "AAAAAAAAAAc",
+            "not base64!",
+            &URL_SAFE_NO_PAD.encode(altered),
+        ] {
+            assert_eq!(scope.cursor(forged), None, "{forged}");
+        }
+    }
+}

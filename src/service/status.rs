@@ -1,0 +1,294 @@
+//! What failed, as codes with details. The caller learns what to do; the log learns what happened.
+
+use std::{collections::HashMap, error::Error as StdError, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::{
+    domain::{ApplyId, ApplyStatus, apply::Refusal},
+    store::Error,
+};
+
+/// After how long a caller may try again. The hub and the pool find the database again within two
+/// seconds, and a replica takes over at once.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What a failure of the store means to a caller.
+pub(super) fn of(error: Error) -> Status {
+    match error {
+        Error::NoSuchApply(id) => no_such_apply(id),
+        Error::NotAcceptable {
+            apply,
+            status,
+            refusal,
+        } => not_acceptable(apply, status, refusal),
+        Error::Unreachable(_) => {
+            tracing::debug!(error = &error as &dyn StdError, "a call found no database");
+            unavailable(
+                "DATABASE_UNREACHABLE",
+                "the database is not reachable; call again",
+                [],
+            )
+        }
+        Error::LeaseLost { .. }
+        | Error::Corrupt(_)
+        | Error::Illegal(_)
+        | Error::NotMigrated { .. }
+        | Error::Migrate(_)
+        | Error::Query(_) => {
+            tracing::error!(error = &error as &dyn StdError, "a call failed");
+            Status::with_error_details(Code::Internal, "internal error", info("INTERNAL", []))
+        }
+    }
+}
+
+/// The request is wrong in these fields, and in so many more.
+pub(super) fn invalid(fields: Vec<FieldViolation>, more: usize) -> Status {
+    let mut message = match fields.first() {
+        Some(first) => format!("{} {}", first.field, first.description),
+        None => "the request is not valid".to_owned(),
+    };
+    let others = fields.len().saturating_sub(1) + more;
+    if others > 0 {
+        message += &format!("; {others} more in the details");
+    }
+    let counted = (more > 0).then(|| ("more", more.to_string()));
+    let mut details = info("INVALID_REQUEST", counted);
+    details.set_bad_request(fields);
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// A watch asks for what is later than the apply's latest revision.
+pub(super) fn from_the_future(apply: ApplyId, after_revision: i64, revision: i64) -> Status {
+    let metadata = [
+        ("apply_id", apply.to_string()),
+        ("revision", revision.to_string()),
+    ];
+    let message = format!(
+        "apply {apply} is at revision {revision} and after_revision is {after_revision}; watch \
+         again from 0"
+    );
+    let mut details = info("REVISION_FROM_THE_FUTURE", metadata);
+    details.add_bad_request_violation("after_revision", format!("must be at most {revision}"));
+    Status::with_error_details(Code::OutOfRange, message, details)
+}
+
+/// This server stops and a watch goes on elsewhere.
+pub(super) fn stopping(apply: ApplyId, seen: i64) -> Status {
+    let metadata = [
+        ("apply_id", apply.to_string()),
+        ("after_revision", seen.to_string()),
+    ];
+    let message = format!(
+        "this server is stopping; watch apply {apply} again with after_revision {seen}, nothing \
+         is missed"
+    );
+    unavailable("SERVER_STOPPING", &message, metadata)
+}
+
+/// A call took longer than the server gives it.
+pub(super) fn too_slow(limit: Duration) -> Status {
+    let message = format!(
+        "the call took longer than {} s; an apply that was stored goes on",
+        limit.as_secs_f64()
+    );
+    Status::with_error_details(Code::DeadlineExceeded, message, info("CALL_TIMEOUT", []))
+}
+
+/// What the transport refused, in our words.
+pub(super) fn of_transport(code: Code) -> Status {
+    let (code, reason, message) = match code {
+        // The transport calls a message that is too large out of range.
+        Code::OutOfRange | Code::ResourceExhausted => (
+            Code::ResourceExhausted,
+            "MESSAGE_TOO_LARGE",
+            "a message may have at most 16 MiB; split the devices into several applies",
+        ),
+        // The transport takes a message that it cannot read for a fault of its own.
+        Code::Internal | Code::InvalidArgument => (
+            Code::InvalidArgument,
+            "MALFORMED_MESSAGE",
+            "the message cannot be read: it is cut short, not of this method, or holds text that \
+             is not UTF-8",
+        ),
+        Code::Unimplemented => (
+            Code::Unimplemented,
+            "UNIMPLEMENTED",
+            "this server does not know the method, or the encoding of the message",
+        ),
+        other => (other, "CALL_CUT_OFF", "the call was cut off"),
+    };
+    Status::with_error_details(code, message, info(reason, []))
+}
+
+fn no_such_apply(id: ApplyId) -> Status {
+    let message = format!("apply {id} does not exist");
+    let mut details = info("APPLY_NOT_FOUND", [("apply_id", id.to_string())]);
+    details.set_resource_info("registrar.v1.Apply", id.to_string(), "", message.clone());
+    Status::with_error_details(Code::NotFound, message, details)
+}
+
+fn not_acceptable(id: ApplyId, status: ApplyStatus, refusal: Refusal) -> Status {
+    let (reason, what_to_do) = match refusal {
+        Refusal::StillChecking => (
+            "APPLY_STILL_IN_CHECK",
+            "is still being checked; watch it, and call Register when it is in CHECK_SUCCESS or \
+             CHECK_FAILED",
+        ),
+        Refusal::HasInvalid => (
+            "APPLY_HAS_INVALID_DEVICES",
+            "has devices that are not valid; call Register with skip_invalid to register the \
+             others, or submit corrected devices",
+        ),
+        Refusal::NothingValid => (
+            "APPLY_HAS_NO_VALID_DEVICE",
+            "has no valid device; ListDevices says why, submit corrected devices",
+        ),
+        Refusal::Cancelled => (
+            "APPLY_CANCELLED",
+            "was cancelled; submit its devices as a new apply",
+        ),
+    };
+    let message = format!("apply {id} {what_to_do}");
+    let metadata = [("apply_id", id.to_string()), ("status", status.to_string())];
+    let mut details = info(reason, metadata);
+    details.add_precondition_failure_violation(reason, format!("applies/{id}"), message.clone());
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
+fn unavailable(
+    reason: &str,
+    message: &str,
+    metadata: impl IntoIterator<Item = (&'static str, String)>,
+) -> Status {
+    let mut details = info(reason, metadata);
+    details.set_retry_info(Some(AGAIN_AFTER));
+    Status::with_error_details(Code::Unavailable, message, details)
+}
+
+fn info(reason: &str, metadata: impl IntoIterator<Item = (&'static str, String)>) -> ErrorDetails {
+    let metadata: HashMap<String, String> = metadata
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    ErrorDetails::with_error_info(reason, "registrar", metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Corrupt;
+
+    const APPLY: ApplyId = ApplyId(7);
+
+    fn corrupt() -> Error {
+        Error::Corrupt(Corrupt {
+            what: "a status",
+            value: "SECRET".into(),
+        })
+    }
+
+    #[test]
+    fn every_failure_carries_one_reason_of_ours() {
+        let all = [
+            of(Error::NoSuchApply(APPLY)),
+            of(corrupt()),
+            invalid(vec![FieldViolation::new("devices", "is empty")], 0),
+            from_the_future(APPLY, 9, 4),
+            stopping(APPLY, 3),
+            too_slow(Duration::from_secs(60)),
+            of_transport(Code::OutOfRange),
+            of_transport(Code::Unknown),
+        ];
+
+        for status in all {
+            let details = status.get_error_details_vec();
+            let infos = details.iter().filter_map(|detail| match detail {
+                tonic_types::ErrorDetail::ErrorInfo(info) => Some(info),
+                _ => None,
+            });
+            let infos: Vec<_> = infos.collect();
+            assert_eq!(infos.len(), 1, "{status}");
+            assert_eq!(infos[0].domain, "registrar");
+            assert!(
+                infos[0]
+                    .reason
+                    .chars()
+                    .all(|c| c.is_ascii_uppercase() || c == '_')
+            );
+        }
+    }
+
+    #[test]
+    fn a_fault_of_the_server_keeps_to_itself_what_it_was() {
+        let status = of(corrupt());
+
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Internal, "internal error")
+        );
+        assert!(!format!("{status:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn an_unknown_apply_is_named() {
+        let status = of(Error::NoSuchApply(APPLY));
+
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(
+            status.get_details_resource_info().unwrap().resource_name,
+            "7"
+        );
+    }
+
+    #[test]
+    fn each_refusal_to_register_says_what_to_do() {
+        let refused = |refusal| {
+            let status = not_acceptable(APPLY, ApplyStatus::CheckFailed, refusal);
+            assert_eq!(status.code(), Code::FailedPrecondition);
+            status
+                .get_details_precondition_failure()
+                .unwrap()
+                .violations[0]
+                .description
+                .clone()
+        };
+
+        assert!(refused(Refusal::StillChecking).contains("watch it"));
+        assert!(refused(Refusal::HasInvalid).contains("skip_invalid"));
+        assert!(refused(Refusal::NothingValid).contains("submit corrected devices"));
+        assert!(refused(Refusal::Cancelled).contains("as a new apply"));
+    }
+
+    #[test]
+    fn a_watch_that_a_stop_ends_says_where_to_resume() {
+        let status = stopping(APPLY, 3);
+
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(
+            status.get_details_error_info().unwrap().metadata["after_revision"],
+            "3"
+        );
+        assert!(
+            status
+                .get_details_retry_info()
+                .unwrap()
+                .retry_delay
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_exhausts_a_resource() {
+        assert_eq!(
+            of_transport(Code::OutOfRange).code(),
+            Code::ResourceExhausted
+        );
+        assert_eq!(of_transport(Code::Internal).code(), Code::InvalidArgument);
+        assert_eq!(
+            of_transport(Code::Unimplemented).code(),
+            Code::Unimplemented
+        );
+    }
+}
