@@ -30,6 +30,7 @@ async fn error_after(turn: Turn) -> Answer<Error> {
         request_id: answer.request_id,
         http_status: answer.http_status,
         took: answer.took,
+        at: time::OffsetDateTime::UNIX_EPOCH,
     }
 }
 
