@@ -1,6 +1,12 @@
 //! Many small applies beside a large one. Alone in its binary, since it counts what arrives in
 //! sliding seconds and so wants the machine for itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "the helpers of tests are not seen to be in tests, and their tasks end with the test"
+)]
+
 #[path = "../integration/support/mod.rs"]
 #[allow(dead_code, reason = "only part of it is needed here")]
 mod support;
