@@ -11,7 +11,14 @@ mod outage;
 mod topics;
 mod watch;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{Notify, Semaphore, watch as value};
 use tokio_util::sync::CancellationToken;
@@ -60,17 +67,11 @@ struct Shared {
     moved: value::Sender<u64>,
     /// Asks for a look now.
     asked: Notify,
-    looks: value::Sender<Looks>,
-    readers: Semaphore,
-}
-
-/// Looks are numbered from 1 as they begin.
-#[derive(Clone, Copy, Debug, Default)]
-struct Looks {
-    /// The latest that began.
-    begun: u64,
+    /// Looks are numbered from 1 as they begin: the latest that began.
+    begun: AtomicU64,
     /// The latest that ended with everything read that was committed when it began.
-    complete: u64,
+    complete: value::Sender<u64>,
+    readers: Semaphore,
 }
 
 impl Hub {
@@ -82,7 +83,8 @@ impl Hub {
             topics: Topics::default(),
             moved: value::Sender::new(0),
             asked: Notify::new(),
-            looks: value::Sender::default(),
+            begun: AtomicU64::new(0),
+            complete: value::Sender::new(0),
             readers: Semaphore::new(READERS),
         };
         Self {
@@ -174,11 +176,7 @@ impl Shared {
 
     /// Reads what is new for all watched applies and hands it out. Whether that was all.
     async fn look(&self) -> Result<bool, Error> {
-        let mut number = 0;
-        self.looks.send_modify(|looks| {
-            looks.begun += 1;
-            number = looks.begun;
-        });
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let seen = self.topics.cursors();
         let events = match seen.is_empty() {
             true => Vec::new(),
@@ -187,19 +185,17 @@ impl Shared {
         self.topics.dispatch(&events);
         let complete = events.len() < LIMIT;
         if complete {
-            self.looks.send_modify(|looks| looks.complete = number);
+            self.complete.send_replace(number);
         }
         Ok(complete)
     }
 
     /// Returns after a look that began after this call and read everything there was.
     async fn look_now(&self) {
-        let mut looks = self.looks.subscribe();
-        let begun = looks.borrow_and_update().begun;
+        let begun = self.begun.load(Ordering::SeqCst);
         self.asked.notify_one();
-        looks
-            .wait_for(|looks| looks.complete > begun)
-            .await
-            .expect("the hub keeps its looks");
+        let mut complete = self.complete.subscribe();
+        let later = complete.wait_for(|number| *number > begun).await;
+        later.expect("the hub keeps count of its looks");
     }
 }

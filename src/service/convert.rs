@@ -1,11 +1,8 @@
 //! Messages as values of the domain, or a refusal that names every field that is wrong.
 
-use std::fmt::Arguments;
-
 use tonic::Status;
-use tonic_types::FieldViolation;
 
-use super::{page_token::Scope, status};
+use super::{complaints::Complaints, page_token::Scope};
 use crate::{
     domain::{AfterCheck, ApplyId, Ordinal, Outcome, Submission},
     proto as pb,
@@ -16,9 +13,6 @@ const DEVICES: usize = 100_000;
 
 /// Characters of a product key and of an instance.
 const KEY: usize = 64;
-
-/// Complaints that are told in full; the rest are counted. Error details travel in headers.
-const TOLD: usize = 20;
 
 /// A page of applies that is asked for.
 #[derive(Debug)]
@@ -189,70 +183,6 @@ fn outcome(value: i32) -> Option<Outcome> {
 fn is_key(text: &str) -> bool {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
     (1..=KEY).contains(&text.len()) && text.bytes().all(allowed)
-}
-
-/// What is wrong with a request, field by field.
-#[derive(Debug, Default)]
-struct Complaints {
-    told: Vec<FieldViolation>,
-    more: usize,
-}
-
-impl Complaints {
-    fn add(&mut self, field: &str, what: &str) {
-        self.add_args(format_args!("{field}"), format_args!("{what}"));
-    }
-
-    fn add_args(&mut self, field: Arguments<'_>, what: Arguments<'_>) {
-        if self.told.len() < TOLD {
-            self.told
-                .push(FieldViolation::new(field.to_string(), what.to_string()));
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn about_apply_id(&mut self, id: i64) {
-        if id <= 0 {
-            self.add(
-                "apply_id",
-                "must be the positive number that CheckDevices answered",
-            );
-        }
-    }
-
-    fn about_page_size(&mut self, size: i32, usual: u32, most: u32) -> u32 {
-        match u32::try_from(size) {
-            Ok(0) => usual,
-            Ok(size) => size.min(most),
-            Err(_) => {
-                self.add("page_size", "must not be negative");
-                usual
-            }
-        }
-    }
-
-    fn about_page_token(&mut self, scope: &Scope, token: &str) -> Option<i64> {
-        if token.is_empty() {
-            return None;
-        }
-        let cursor = scope.cursor(token);
-        if cursor.is_none() {
-            self.add(
-                "page_token",
-                "was not made by this call with the same filter; leave it empty to begin",
-            );
-        }
-        cursor
-    }
-
-    fn refuse(self) -> Result<(), Status> {
-        if self.told.is_empty() {
-            Ok(())
-        } else {
-            Err(status::invalid(self.told, self.more))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The API: all of gRPC on the server's side.
 //!
-//! A handler is a sentence: [`convert`] turns the message into values of the domain or refuses it,
-//! the store acts, [`answer`] turns the result into a message, and [`status`] turns what failed
+//! A handler is a sentence: `convert` turns the message into values of the domain or refuses it,
+//! the store acts, `answer` turns the result into a message, and `status` turns what failed
 //! into a code. Nothing here knows about workers: they meet in rows.
 //!
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
 mod answer;
+mod complaints;
 mod convert;
 mod health;
 mod list;

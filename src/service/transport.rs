@@ -108,9 +108,49 @@ mod tests {
     use super::*;
     use crate::{domain::ApplyId, store::Error};
 
+    /// Never answers.
+    #[derive(Clone)]
+    struct Silent;
+
+    impl Service<Request<Body>> for Silent {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = std::future::Pending<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
     fn status_after(status: Status) -> Status {
         let response = in_our_words(status.into_http());
         Status::from_header_map(response.headers()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_call_that_takes_too_long_is_ended_and_gives_its_place_to_the_next() {
+        let options = Options {
+            streams_per_connection: 1,
+            submissions_at_once: 1,
+            call_timeout: Duration::from_millis(1),
+        };
+        let mut transport = Transport::new(Silent, &options);
+
+        for _ in 0..2 {
+            let request = Request::builder()
+                .uri(SUBMISSION)
+                .body(Body::empty())
+                .unwrap();
+            let response = transport.call(request).await.unwrap();
+
+            let status = Status::from_header_map(response.headers()).unwrap();
+            assert_eq!(status.code(), Code::DeadlineExceeded);
+            assert_eq!(transport.submissions.available_permits(), 1);
+        }
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! Complaints: what is wrong with a request, gathered so that a caller learns all of it at once.
+
+use std::fmt::Arguments;
+
+use tonic::Status;
+use tonic_types::FieldViolation;
+
+use super::{page_token::Scope, status};
+
+/// Complaints that are told in full; the rest are counted. Error details travel in headers.
+const TOLD: usize = 20;
+
+/// What is wrong with a request, field by field.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    told: Vec<FieldViolation>,
+    more: usize,
+}
+
+impl Complaints {
+    /// Complains about a field.
+    pub(super) fn add(&mut self, field: &str, what: &str) {
+        self.add_args(format_args!("{field}"), format_args!("{what}"));
+    }
+
+    /// The same; the texts are only made if they are told.
+    pub(super) fn add_args(&mut self, field: Arguments<'_>, what: Arguments<'_>) {
+        if self.told.len() < TOLD {
+            self.told
+                .push(FieldViolation::new(field.to_string(), what.to_string()));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(super) fn about_apply_id(&mut self, id: i64) {
+        if id <= 0 {
+            self.add(
+                "apply_id",
+                "must be the positive number that CheckDevices answered",
+            );
+        }
+    }
+
+    /// The size of the page; 0 means the usual one.
+    pub(super) fn about_page_size(&mut self, size: i32, usual: u32, most: u32) -> u32 {
+        match u32::try_from(size) {
+            Ok(0) => usual,
+            Ok(size) => size.min(most),
+            Err(_) => {
+                self.add("page_size", "must not be negative");
+                usual
+            }
+        }
+    }
+
+    /// Where the page begins; none for the first.
+    pub(super) fn about_page_token(&mut self, scope: &Scope, token: &str) -> Option<i64> {
+        if token.is_empty() {
+            return None;
+        }
+        let cursor = scope.cursor(token);
+        if cursor.is_none() {
+            self.add(
+                "page_token",
+                "was not made by this call with the same filter; leave it empty to begin",
+            );
+        }
+        cursor
+    }
+
+    /// Refuses the request if there was anything to complain about.
+    pub(super) fn refuse(self) -> Result<(), Status> {
+        if self.told.is_empty() {
+            Ok(())
+        } else {
+            Err(status::invalid(self.told, self.more))
+        }
+    }
+}
