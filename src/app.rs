@@ -92,6 +92,12 @@ where
     tasks.spawn(run.instrument(info_span!("task", name)));
 }
 
+/// A task that ends only when it is told to.
+async fn endless(task: impl Future<Output = ()>) -> anyhow::Result<()> {
+    task.await;
+    Ok(())
+}
+
 fn open_store(options: &store::Options) -> anyhow::Result<Store> {
     let url = options.database_url.as_deref().context(
         "no database is given: set --database-url or REGISTRAR_DATABASE_URL, or run `registrar dev`",
@@ -137,22 +143,18 @@ async fn serve(
     let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
     let service = Service::new(store.clone(), hub.clone(), &rooms.service, stop.clone());
     let health = Health::new().await;
-    essential(&tasks, stop, "readiness", {
-        let (store, health, stop) = (store.clone(), health.clone(), stop.clone());
-        async move { Ok(tell_readiness(&store, &health, &stop).await) }
-    });
-    essential(&tasks, stop, "bell", {
-        let (store, stop) = (store.clone(), stop.clone());
-        async move { Ok(store.pass_rings_on(stop).await) }
-    });
-    essential(&tasks, stop, "hub", {
-        let stop = stop.clone();
-        async { Ok(hub.run(stop).await) }
-    });
-    essential(&tasks, stop, "worker", {
-        let stop = stop.clone();
-        async { Ok(worker.run(stop).await) }
-    });
+    let readiness = tell_readiness(store.clone(), health.clone(), stop.clone());
+    essential(&tasks, stop, "readiness", endless(readiness));
+    let bell = store.clone();
+    let rings = stop.clone();
+    essential(
+        &tasks,
+        stop,
+        "bell",
+        endless(async move { bell.pass_rings_on(rings).await }),
+    );
+    essential(&tasks, stop, "hub", endless(hub.run(stop.clone())));
+    essential(&tasks, stop, "worker", endless(worker.run(stop.clone())));
     essential(
         &tasks,
         stop,
@@ -184,9 +186,9 @@ async fn serve(
 }
 
 /// Ready is who reaches the database.
-async fn tell_readiness(store: &Store, health: &Health, stop: &CancellationToken) {
+async fn tell_readiness(store: Store, health: Health, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        health.set_ready(admin::is_ready(store).await).await;
+        health.set_ready(admin::is_ready(&store).await).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(READINESS) => {}

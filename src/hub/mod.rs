@@ -26,14 +26,10 @@ use tokio_util::sync::CancellationToken;
 use self::{outage::Outage, topics::Topics};
 use crate::{
     domain::ApplyId,
-    store::{Error, Store},
+    store::{EVENTS, Error, Store},
 };
 
 pub use self::watch::Watch;
-
-/// Events that one query of [`Store::events_after`] returns at most. A reader who gets so many asks
-/// again.
-const LIMIT: usize = 10_000;
 
 /// Watchers that read for themselves at one time. A thousand that arrive together leave most of
 /// the connections to others.
@@ -183,7 +179,7 @@ impl Shared {
             false => self.store.events_after(&seen).await?,
         };
         self.topics.dispatch(&events);
-        let complete = events.len() < LIMIT;
+        let complete = events.len() < EVENTS;
         if complete {
             self.complete.send_replace(number);
         }

@@ -7,10 +7,10 @@ use tokio::sync::broadcast::{
     error::{RecvError, TryRecvError},
 };
 
-use super::{LIMIT, Shared, outage::pause_after};
+use super::{Shared, outage::pause_after};
 use crate::{
     domain::{ApplyId, Snapshot},
-    store::Error,
+    store::{EVENTS, Error},
 };
 
 /// Returns the events of one apply by rising revision, without gaps or repeats.
@@ -124,7 +124,7 @@ impl Watch {
                 Err(error) => return Err(error),
             }
         };
-        self.behind = events.len() >= LIMIT;
+        self.behind = events.len() >= EVENTS;
         self.received
             .extend(events.into_iter().map(|(_, event)| event));
         self.seen = self

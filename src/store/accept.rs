@@ -22,7 +22,10 @@ impl Store {
         let mut locked = follow::Locked::lock(&mut tx, id).await?;
         match accept(locked.status, &locked.counts, skip_invalid) {
             Acceptance::Accept => {}
-            Acceptance::Unchanged => return self.apply(id).await,
+            Acceptance::Unchanged => {
+                let apply = read::apply(&mut *tx, id).await?;
+                return apply.ok_or(Error::NoSuchApply(id));
+            }
             Acceptance::Refuse(refusal) => {
                 return Err(Error::NotAcceptable {
                     apply: id,

@@ -70,7 +70,7 @@ impl Listener {
 impl Store {
     /// Listens for the bells of other processes, on a connection of its own.
     pub async fn listen(&self) -> Result<Listener, Error> {
-        let mut inner = PgListener::connect_with(&self.pool).await?;
+        let mut inner = PgListener::connect_with(&self.listening).await?;
         inner.listen(CHANNEL).await?;
         Ok(Listener {
             inner,

@@ -39,8 +39,11 @@ impl<'a> FromIterator<(Ordinal, &'a Reason)> for Reasons<'a> {
 /// What becomes of devices, by chunk.
 #[derive(Debug, Default)]
 pub(super) struct Fold<'a> {
-    chunks: BTreeMap<i32, Vec<(usize, Outcome, Option<(Ordinal, &'a Reason)>)>>,
+    chunks: BTreeMap<i32, Vec<Settled<'a>>>,
 }
+
+/// A device's place in its chunk, its outcome, and why.
+type Settled<'a> = (usize, Outcome, Option<(Ordinal, &'a Reason)>);
 
 impl<'a> Fold<'a> {
     /// This device has this outcome now.

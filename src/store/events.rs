@@ -3,8 +3,9 @@
 use super::{Error, Store};
 use crate::domain::{ApplyId, Counts, Snapshot};
 
-/// Events read in one go; a reader that gets so many asks again.
-pub(super) const EVENTS: i64 = 10_000;
+/// Events read in one go; a reader that gets so many asks again. A look for ten thousand watched
+/// applies stays within a few megabytes.
+pub const EVENTS: usize = 10_000;
 
 impl Store {
     /// The events of each of these applies after a revision of it, by rising revision. One query
@@ -21,12 +22,18 @@ impl Store {
                           - e.cancelled AS "pending!",
                       e.valid, e.invalid, e.created, e.failed, e.unknown, e.cancelled
                FROM unnest($1::bigint[], $2::bigint[]) AS seen (apply_id, revision)
-               JOIN events e ON e.apply_id = seen.apply_id AND e.revision > seen.revision
+               CROSS JOIN LATERAL (
+                   -- Bounded, so that no plan reads the whole table to join it.
+                   SELECT * FROM events
+                   WHERE events.apply_id = seen.apply_id AND events.revision > seen.revision
+                   ORDER BY events.revision
+                   LIMIT $3
+               ) AS e
                ORDER BY e.apply_id, e.revision
                LIMIT $3"#,
             &ids,
             &revisions,
-            EVENTS,
+            EVENTS as i64,
         )
         .fetch_all(&self.pool)
         .await?;

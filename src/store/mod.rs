@@ -31,6 +31,7 @@ use sqlx::{
 pub use bell::{Bell, Listener};
 pub use claim::{Claim, Intent, Look};
 pub use error::Error;
+pub use events::EVENTS;
 pub use members::Members;
 pub use permits::Permits;
 pub use read::{DeviceRow, DevicesPage};
@@ -71,6 +72,8 @@ impl std::fmt::Debug for Options {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    /// The one connection that listens; it is in use for good.
+    listening: PgPool,
     account: String,
     bell: Bell,
 }
@@ -78,12 +81,15 @@ pub struct Store {
 impl Store {
     /// A store that connects when it is first used.
     pub fn new(connect: PgConnectOptions, connections: u32, account: &str) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(connect);
+        let pool = |connections| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(5))
+                .connect_lazy_with(connect.clone())
+        };
         Self {
-            pool,
+            pool: pool(connections),
+            listening: pool(1),
             account: account.to_owned(),
             bell: Bell::default(),
         }
@@ -132,7 +138,7 @@ impl Store {
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.listening.close());
     }
 }
 
