@@ -106,11 +106,11 @@ pub struct Dev {
 
     /// Submit this CSV file as a client would, watch it, have its valid devices registered, and
     /// print what became of it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "REGISTRAR_SUBMIT", value_name = "FILE")]
     pub submit: Option<PathBuf>,
 
     /// Stop when the submitted apply has settled
-    #[arg(long, requires = "submit")]
+    #[arg(long, env = "REGISTRAR_EXIT", requires = "submit")]
     pub exit: bool,
 
     /// Where everything is kept.
@@ -178,4 +178,50 @@ fn database_url(store: &mut store::Options) {
         .take()
         .filter(|url| !url.is_empty())
         .or_else(other);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_a_flag_with_a_variable_and_stands_in_the_readme() {
+        let readme = include_str!("../README.md");
+        let mut command = Config::command();
+        command.build();
+        for subcommand in command
+            .get_subcommands()
+            .filter(|one| one.get_name() != "help")
+        {
+            let settings = subcommand
+                .get_arguments()
+                .filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()));
+            for setting in settings {
+                let flag = setting.get_long().expect("every setting is a flag");
+                let variable = setting.get_env().expect(flag).to_str().expect("text");
+                assert!(variable.starts_with("REGISTRAR_"), "{variable}");
+                let row = format!("| `--{flag}` | `{variable}` |");
+                assert!(readme.contains(&row), "README.md lacks {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_that_disagree_are_refused() {
+        let parse = |flags: &[&str]| {
+            let base = ["registrar", "dev"].iter().chain(flags);
+            Config::try_parse_from(base).and_then(Config::checked)
+        };
+        assert!(parse(&[]).is_ok());
+        for flags in [
+            &["--exit"][..],
+            &["--check-rate", "0"],
+            &["--quota-share", "1.5"],
+            &["--database-connections", "1"],
+            &["--lease", "20m"],
+            &["--simulator-exists", "nonsense"],
+        ] {
+            assert!(parse(flags).is_err(), "{flags:?}");
+        }
+    }
 }

@@ -82,7 +82,8 @@ fn crates_are_spoken_only_in_their_rooms() {
     let mut broken = Vec::new();
     for file in sources() {
         for (name, rooms) in CRATES {
-            if rooms.contains(&file.room()) {
+            // The tests of a room may speak to it from outside.
+            if rooms.contains(&file.room()) || file.path.contains("/tests/") {
                 continue;
             }
             for (line, _) in words(&file.code, name).filter(|(_, rest)| rest.starts_with("::")) {

@@ -2,16 +2,20 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use registrar::dev::postgres::{Durability, Options, Postgres};
+use registrar::{
+    dev::postgres::{Durability, Options, Postgres},
+    proto::{AfterCheck, WatchApplyRequest},
+};
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
+
+use crate::support::stack::{PATIENCE, Server, check, named, watch};
 
 /// A directory that the server's user can pass through.
 fn directory() -> TempDir {
@@ -166,55 +170,54 @@ fn a_postmaster_pid_that_names_a_stranger_does_not_stop_a_start() {
     stranger.wait().unwrap();
 }
 
-/// The variable that tells [`helper_that_holds_a_server`] where.
-const HELPER_ROOT: &str = "REGISTRAR_TEST_HELPER_ROOT";
-
-/// Not a test: the process that another test kills.
-#[test]
-#[ignore = "run by a_killed_process_leaves_no_server_and_its_directory_starts_again"]
-fn helper_that_holds_a_server() {
-    let Some(root) = std::env::var_os(HELPER_ROOT) else {
-        return;
-    };
-    let server = Postgres::start(&options(Path::new(&root))).unwrap();
-    println!("\nserver {}", server.pid());
-    loop {
-        std::thread::park();
-    }
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_leaves_no_server_and_its_directory_starts_again() {
     let dir = directory();
-    let mut helper = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "private_postgres::helper_that_holds_a_server"])
-        .args(["--ignored", "--nocapture"])
-        .env(HELPER_ROOT, dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let server = BufReader::new(helper.stdout.take().unwrap())
-        .lines()
-        .find_map(|line| line.unwrap().strip_prefix("server ")?.parse::<u32>().ok())
-        .expect("the helper ended before its server was ready");
-    let data = dir.path().canonicalize().unwrap().join("data");
-    assert!(in_cluster(&data).contains(&server));
+    let dev = Server::dev(dir.path());
+    let root = dir.path().canonicalize().unwrap().join("postgres");
+    assert!(!in_cluster(&root.join("data")).is_empty());
 
-    helper.kill().unwrap(); // SIGKILL
-    helper.wait().unwrap();
-    let until = Instant::now() + Duration::from_secs(30);
-    while !in_cluster(&data).is_empty() {
+    dev.kill();
+    until_empty(&root.join("data")).await;
+
+    let server = Postgres::start(&options(&root)).unwrap();
+    assert_eq!(ask(&server, "SELECT 'up'").await, "up");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_of_dev_with_a_watcher_attached_ends_everything() {
+    let dir = directory();
+    let dev = Server::dev(dir.path());
+    let mut client = dev.client().await;
+    let apply = check(&mut client, vec![named("light-1")], AfterCheck::Stop).await;
+    watch(&mut client, apply.apply_id, 0).await;
+    let request = WatchApplyRequest {
+        apply_id: apply.apply_id,
+        after_revision: 0,
+    };
+    let stream = client.watch_apply(request).await.unwrap();
+
+    let ended = tokio::task::spawn_blocking(move || dev.terminate());
+
+    assert!(ended.await.unwrap());
+    drop(stream);
+    let data = dir.path().canonicalize().unwrap().join("postgres/data");
+    assert_eq!(in_cluster(&data), Vec::<u32>::new());
+}
+
+#[cfg(target_os = "linux")]
+async fn until_empty(data: &Path) {
+    let until = Instant::now() + PATIENCE;
+    while !in_cluster(data).is_empty() {
         assert!(
             Instant::now() < until,
             "{:?} are still there",
-            in_cluster(&data)
+            in_cluster(data)
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-
-    let server = Postgres::start(&options(dir.path())).unwrap();
-    assert_eq!(ask(&server, "SELECT 'up'").await, "up");
 }
 
 /// The processes that sit in the data directory: the postmaster and its children.

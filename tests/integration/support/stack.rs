@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -111,28 +112,45 @@ impl Upstream {
     }
 }
 
-/// A `registrar serve`; killed when this value ends.
+/// A `registrar`; killed when this value ends.
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: String,
 }
 
 impl Server {
-    /// Starts one and waits until it serves.
+    /// Starts a `registrar serve` and waits until it serves.
     pub(crate) fn start(database: &str, upstream: &str, flags: &[&str]) -> Self {
-        let mut child = Command::new(super::registrar_binary())
+        let mut command = Command::new(super::registrar_binary());
+        command
             .args([
                 "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin-listen",
-                "127.0.0.1:0",
+                "--database-url",
+                database,
+                "--upstream-url",
+                upstream,
             ])
-            .args(["--database-url", database, "--upstream-url", upstream])
             .args(["--upstream-access-key-id", simulator::ACCESS_KEY_ID])
             .args(["--upstream-access-key-secret", simulator::ACCESS_KEY_SECRET])
+            .args(flags);
+        Self::launch(&mut command)
+    }
+
+    /// Starts a `registrar dev` that keeps its data in a directory, and waits until it serves.
+    pub(crate) fn dev(dir: &Path) -> Self {
+        let mut command = Command::new(super::registrar_binary());
+        command
+            .args(["dev", "--simulator-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            .env_remove("REGISTRAR_DATABASE_URL");
+        Self::launch(&mut command)
+    }
+
+    fn launch(command: &mut Command) -> Self {
+        let mut child = command
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--log-format", "json", "--log", "warn,registrar::app=info"])
-            .args(flags)
+            .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
