@@ -30,7 +30,7 @@ const READINESS: Duration = Duration::from_secs(2);
 /// Does what the command line says, until it is done or told to stop.
 pub fn run(config: Config) -> anyhow::Result<()> {
     let default = match config.command {
-        Command::Dev(_) => "warn",
+        Command::Dev(_) => "warn,registrar::app=info",
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
     };
     crate::telemetry::start(config.telemetry, default);
@@ -221,6 +221,11 @@ async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow:
         .dir
         .get_or_insert(settings.dev.simulator_dir());
     let simulator = Simulator::open(&settings.simulator)?;
+    tracing::info!(
+        data_dir = %settings.dev.data_dir.display(),
+        simulator = %listener.local_addr()?,
+        "dev keeps its data here and simulates the upstream there"
+    );
     let upstream = &mut settings.serve.rooms.upstream;
     upstream.upstream_url = Some(format!("http://{}", listener.local_addr()?));
     upstream.upstream_access_key_id = Some(simulator::ACCESS_KEY_ID.to_owned());

@@ -7,8 +7,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub struct Options {
-    /// What is logged, such as `info` or `warn,registrar::worker=debug`. `dev` logs warnings and
-    /// the others information unless this says otherwise
+    /// What is logged, such as `info` or `warn,registrar::worker=debug`. `dev` logs where it
+    /// serves and warnings, the others information, unless this says otherwise
     #[arg(long, env = "REGISTRAR_LOG", global = true)]
     pub log: Option<EnvFilter>,
 

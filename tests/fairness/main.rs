@@ -11,6 +11,8 @@
 #[allow(dead_code, reason = "only part of it is needed here")]
 mod support;
 
+use std::time::{Duration, Instant};
+
 use registrar::proto::{AfterCheck, ApplyStatus as S};
 
 use support::{
@@ -21,34 +23,53 @@ use support::{
 const SMALL: usize = 100;
 const LARGE_ROUNDS: usize = 10;
 
+/// Submits the small applies and watches them to their ends; returns how long each took.
+async fn small_applies(server: &Server, prefix: &str) -> Vec<Duration> {
+    let mut watches = tokio::task::JoinSet::new();
+    for n in 0..SMALL {
+        let mut client = server.client().await;
+        let devices = new_devices(&format!("{prefix}{n}"), 10);
+        let submitted = Instant::now();
+        let apply = check(&mut client, devices, AfterCheck::RegisterValid).await;
+        watches.spawn(async move {
+            let seen = watch(&mut client, apply.apply_id, 0).await;
+            assert_eq!(seen.last().unwrap().status(), S::CreateSuccess);
+            (n, submitted.elapsed())
+        });
+    }
+    let mut took = watches.join_all().await;
+    took.sort_unstable();
+    took.into_iter().map(|(_, took)| took).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn small_applies_pass_a_large_one_and_nothing_is_throttled() {
     let database = database().await;
     let upstream = Upstream::start(&[]).await;
     let server = Server::start(&database.url(), &upstream.url, &[]);
+    let alone = small_applies(&server, "alone").await;
     let mut client = server.client().await;
     let large = new_devices("large", LARGE_ROUNDS * 10_000);
     let large = check(&mut client, large, AfterCheck::RegisterValid).await;
-    let mut watches = tokio::task::JoinSet::new();
-    for n in 0..SMALL {
-        let mut client = server.client().await;
-        let devices = new_devices(&format!("small{n}"), 10);
-        let apply = check(&mut client, devices, AfterCheck::RegisterValid).await;
-        watches.spawn(async move { watch(&mut client, apply.apply_id, 0).await });
-    }
-
-    let ends = watches.join_all().await;
+    let beside = small_applies(&server, "beside").await;
     let large = watch(&mut client, large.apply_id, 0).await;
 
-    assert!(
-        ends.iter()
-            .chain([&large])
-            .all(|seen| seen.last().unwrap().status() == S::CreateSuccess)
+    assert_eq!(large.last().unwrap().status(), S::CreateSuccess);
+    let longer = alone
+        .iter()
+        .zip(&beside)
+        .map(|(alone, beside)| beside.saturating_sub(*alone));
+    eprintln!(
+        "the last small apply took {:?} alone and {:?} beside the large one; one took {:?} longer",
+        alone[SMALL - 1],
+        beside[SMALL - 1],
+        longer.max().unwrap()
     );
     let calls = upstream.ledger("").await;
     let refused: Vec<_> = calls.iter().filter(|call| call["code"] != "OK").collect();
     assert!(refused.is_empty(), "{refused:?}");
     let checks = upstream.ledger("BatchCheckDeviceNames").await;
+    let checks = &checks[SMALL..];
     let places = |small: bool| -> Vec<usize> {
         let places = checks
             .iter()
