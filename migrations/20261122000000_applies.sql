@@ -13,6 +13,8 @@ CREATE TABLE applies (
     after_check     text        NOT NULL,
     status          text        NOT NULL,
     sealed          boolean     NOT NULL,  -- its last device is stored
+    cancelling      boolean     NOT NULL DEFAULT false,  -- nothing unsent is sent any more
+    labels          jsonb       NOT NULL DEFAULT '{}',
     revision        bigint      NOT NULL,  -- of its latest event
     total           integer     NOT NULL,
     valid           integer     NOT NULL DEFAULT 0,
@@ -35,8 +37,21 @@ CREATE TABLE applies (
         OR invalid + created + failed + unknown + cancelled = total),
     CONSTRAINT all_created_on_success CHECK (
         status <> 'CREATE_SUCCESS' OR failed + unknown + cancelled = 0),
+    CONSTRAINT cancelled_on_request CHECK (status <> 'CANCELLED' OR cancelling),
     CONSTRAINT sealed_before_registered CHECK (sealed OR created + failed + unknown = 0)
 ) WITH (fillfactor = 50);
+
+-- What each caller's request ids stand for: an answer that can be given again.
+CREATE TABLE requests (
+    caller      text        NOT NULL,  -- empty: anyone
+    request_id  text        NOT NULL,
+    fingerprint bytea       NOT NULL,  -- of the request's content
+    apply_id    bigint      NOT NULL REFERENCES applies ON DELETE CASCADE,
+    revision    bigint      NOT NULL,  -- of the event that was the answer
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (caller, request_id)
+);
+CREATE INDEX requests_by_apply ON requests (apply_id);
 
 -- 10,000 devices a row, as columns, in the order they came: chunk_no * 10000 is the first ordinal.
 -- Names and nicknames are written once. Outcomes hold a letter a device: P(ending) V(alid)
@@ -127,6 +142,8 @@ CREATE TABLE rounds (
     upstream_apply_id bigint,
     nameless          smallint    NOT NULL DEFAULT 0,  -- failures in a row that named no device
     attempts          integer     NOT NULL DEFAULT 0,  -- claims in a row that came to nothing
+    failing_since     timestamptz,           -- the first of them
+    waits             text        NOT NULL DEFAULT '',  -- for what, beyond its phase: the last failure
     page              integer     NOT NULL DEFAULT 0,  -- result pages read
     asked_at          timestamptz,           -- when the call was made whose result is awaited
     checked_at        timestamptz,           -- when the upstream apply passed its check
@@ -176,6 +193,7 @@ CREATE TABLE events (
     failed    integer     NOT NULL,
     unknown   integer     NOT NULL,
     cancelled integer     NOT NULL,
+    cancelling boolean    NOT NULL,
     at        timestamptz NOT NULL,
     PRIMARY KEY (apply_id, revision)
 );

@@ -116,6 +116,7 @@ async fn stream(
     let request = WatchApplyRequest {
         apply_id: apply.apply_id,
         after_revision: apply.revision,
+        ..Default::default()
     };
     // Without a deadline of its own: a watch lasts as long as the apply does.
     let mut changes = client::answer(client.watch_apply(request)).await?;

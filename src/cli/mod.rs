@@ -73,6 +73,7 @@ impl Submit {
             iot_instance_id: self.iot_instance_id,
             devices: file.devices,
             after_check: AfterCheck::RegisterValid.into(),
+            ..Default::default()
         };
         let apply = client::submit(&mut client, request).await?;
         progress.changed(&apply);

@@ -186,6 +186,7 @@ impl RegistrarService for Script {
         self.submitted.lock().unwrap().push(request);
         Ok(Response::new(CheckDevicesResponse {
             apply: self.history.first().cloned(),
+            ..Default::default()
         }))
     }
 
@@ -204,7 +205,12 @@ impl RegistrarService for Script {
             .filter(|apply| apply.revision > after_revision)
             .cloned();
         let changes: Vec<_> = later
-            .map(|apply| Ok(WatchApplyResponse { apply: Some(apply) }))
+            .map(|apply| {
+                Ok(WatchApplyResponse {
+                    apply: Some(apply),
+                    ..Default::default()
+                })
+            })
             .collect();
         let cut = self.cuts.lock().unwrap().pop_front();
         let stopping = Err(Status::unavailable("stopping; watch again"));
@@ -260,5 +266,33 @@ impl RegistrarService for Script {
         _: Request<ListAppliesRequest>,
     ) -> Result<Response<ListAppliesResponse>, Status> {
         Err(Status::unimplemented("not part of these tests"))
+    }
+
+    async fn cancel_apply(
+        &self,
+        _: Request<crate::proto::CancelApplyRequest>,
+    ) -> Result<Response<crate::proto::CancelApplyResponse>, Status> {
+        Err(Status::unimplemented("not part of this"))
+    }
+
+    async fn find_device(
+        &self,
+        _: Request<crate::proto::FindDeviceRequest>,
+    ) -> Result<Response<crate::proto::FindDeviceResponse>, Status> {
+        Err(Status::unimplemented("not part of this"))
+    }
+
+    async fn explain_apply(
+        &self,
+        _: Request<crate::proto::ExplainApplyRequest>,
+    ) -> Result<Response<crate::proto::ExplainApplyResponse>, Status> {
+        Err(Status::unimplemented("not part of this"))
+    }
+
+    async fn get_quota(
+        &self,
+        _: Request<crate::proto::GetQuotaRequest>,
+    ) -> Result<Response<crate::proto::GetQuotaResponse>, Status> {
+        Err(Status::unimplemented("not part of this"))
     }
 }

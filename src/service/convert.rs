@@ -202,6 +202,7 @@ mod tests {
             iot_instance_id: String::new(),
             devices: (0..devices).map(device).collect(),
             after_check: 0,
+            ..Default::default()
         }
     }
 
@@ -237,6 +238,7 @@ mod tests {
             iot_instance_id: "x".repeat(65),
             devices: Vec::new(),
             after_check: 9,
+            ..Default::default()
         });
 
         assert_eq!(
@@ -319,6 +321,7 @@ mod tests {
         let watched = watch(&pb::WatchApplyRequest {
             apply_id: 0,
             after_revision: -1,
+            ..Default::default()
         });
 
         assert_eq!(

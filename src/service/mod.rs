@@ -141,4 +141,32 @@ impl RegistrarService for Service {
     ) -> Result<Response<pb::ListDevicesResponse>, Status> {
         self.devices(request.into_inner()).await.map(Response::new)
     }
+
+    async fn cancel_apply(
+        &self,
+        _: Request<pb::CancelApplyRequest>,
+    ) -> Result<Response<pb::CancelApplyResponse>, Status> {
+        Err(Status::unimplemented("not part of this"))
+    }
+
+    async fn find_device(
+        &self,
+        _: Request<pb::FindDeviceRequest>,
+    ) -> Result<Response<pb::FindDeviceResponse>, Status> {
+        Err(Status::unimplemented("not part of this"))
+    }
+
+    async fn explain_apply(
+        &self,
+        _: Request<pb::ExplainApplyRequest>,
+    ) -> Result<Response<pb::ExplainApplyResponse>, Status> {
+        Err(Status::unimplemented("not part of this"))
+    }
+
+    async fn get_quota(
+        &self,
+        _: Request<pb::GetQuotaRequest>,
+    ) -> Result<Response<pb::GetQuotaResponse>, Status> {
+        Err(Status::unimplemented("not part of this"))
+    }
 }

@@ -20,6 +20,7 @@ impl Service {
         tracing::info!(invalid = submission.refused(), status = %now.status, "devices submitted");
         Ok(pb::CheckDevicesResponse {
             apply: Some(answer::apply(&apply, &now)),
+            ..Default::default()
         })
     }
 

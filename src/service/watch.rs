@@ -84,6 +84,7 @@ impl Watch {
         };
         Ok(event.map(|event| pb::WatchApplyResponse {
             apply: Some(answer::apply(&self.apply, &event)),
+            ..Default::default()
         }))
     }
 

@@ -229,6 +229,7 @@ pub(crate) async fn check(
         iot_instance_id: String::new(),
         devices,
         after_check: after_check.into(),
+        ..Default::default()
     };
     client
         .check_devices(request)
@@ -244,6 +245,7 @@ pub(crate) async fn watch(client: &mut Client, apply_id: i64, after_revision: i6
     let request = proto::WatchApplyRequest {
         apply_id,
         after_revision,
+        ..Default::default()
     };
     let mut stream = client
         .watch_apply(request)
