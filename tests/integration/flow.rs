@@ -62,7 +62,7 @@ async fn three_names_are_checked_watched_registered_and_watched_again() {
         ..Default::default()
     };
     let created = client
-        .register(request)
+        .register(request.clone())
         .await
         .unwrap()
         .into_inner()
