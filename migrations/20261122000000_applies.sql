@@ -41,6 +41,8 @@ CREATE TABLE applies (
     CONSTRAINT sealed_before_registered CHECK (sealed OR created + failed + unknown = 0)
 ) WITH (fillfactor = 50);
 
+CREATE INDEX applies_by_product ON applies (product_key, apply_id);
+
 -- What each caller's request ids stand for: an answer that can be given again.
 CREATE TABLE requests (
     caller      text        NOT NULL,  -- empty: anyone
@@ -142,8 +144,7 @@ CREATE TABLE rounds (
     upstream_apply_id bigint,
     nameless          smallint    NOT NULL DEFAULT 0,  -- failures in a row that named no device
     attempts          integer     NOT NULL DEFAULT 0,  -- claims in a row that came to nothing
-    failing_since     timestamptz,           -- the first of them
-    waits             text        NOT NULL DEFAULT '',  -- for what, beyond its phase: the last failure
+    setbacks          smallint    NOT NULL DEFAULT 0,  -- answers in a row that took it no further
     page              integer     NOT NULL DEFAULT 0,  -- result pages read
     asked_at          timestamptz,           -- when the call was made whose result is awaited
     checked_at        timestamptz,           -- when the upstream apply passed its check
@@ -166,10 +167,11 @@ CREATE TABLE rounds (
     CONSTRAINT intent_before_call CHECK (phase <> 'REGISTERING' OR intent_at IS NOT NULL),
     CONSTRAINT intent_while_registering CHECK (
         intent_at IS NULL OR phase IN ('REGISTER', 'REGISTERING'))
-) WITH (fillfactor = 70);
+);
 
--- Whose turn it is in each lane.
+-- Whose turn it is in each lane, and when the next one is due.
 CREATE INDEX rounds_by_turn ON rounds (account, lane, turn_at) WHERE due_at IS NOT NULL;
+CREATE INDEX rounds_by_time ON rounds (account, lane, due_at) WHERE due_at IS NOT NULL;
 
 -- Result pages read so far by a round that lists what was created; folded into its chunks once.
 CREATE TABLE listed (
@@ -223,3 +225,11 @@ CREATE TABLE lanes (
     PRIMARY KEY (account, action),
     CONSTRAINT never_faster CHECK (slowed >= 1)
 );
+
+-- How much of a slowdown is left: half of it after every 30 s. The power is bounded, since one too
+-- small for a double is an error.
+CREATE FUNCTION slowdown(slowed double precision, throttled_at timestamptz)
+RETURNS double precision
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN greatest(1, slowed * power(0.5, least(100, coalesce(
+    extract(epoch FROM clock_timestamp() - throttled_at)::double precision / 30, 0))));

@@ -9,6 +9,7 @@ pub mod device;
 pub mod lane;
 pub mod outcome;
 pub mod reason;
+pub mod request;
 pub mod retry;
 pub mod round;
 pub mod submission;
@@ -17,6 +18,7 @@ pub use apply::{AfterCheck, Apply, ApplyId, ApplyStatus, Snapshot};
 pub use lane::Lane;
 pub use outcome::{Counts, Outcome};
 pub use reason::{Reason, ReasonCode};
+pub use request::{Fingerprint, RequestKey};
 pub use round::{Phase, Round};
 pub use submission::Submission;
 

@@ -169,6 +169,12 @@ impl Round {
                     said,
                 },
             ) => self.check_failed(refused, valid, said, open),
+            (P::Check, E::TooLarge) if open.len() < 2 => {
+                let text = "the upstream takes no list of names, however short";
+                let said = Reason::local(ReasonCode::Refused, text.to_owned());
+                let alone = open.iter().map(|at| (*at, said.clone())).collect();
+                self.check_failed(alone, Vec::new(), said, open)
+            }
             (P::Check, E::TooLarge) => {
                 let size = SMALL_ROUND.min(open.len().div_ceil(2));
                 self.parted(open, size, Settle::Nothing)
@@ -357,6 +363,28 @@ impl Round {
             round: self.goes(Phase::Ended),
             settle,
             parts,
+        }
+    }
+}
+
+impl Change {
+    /// The same for an apply that is being cancelled: nothing that was not asked to be registered
+    /// goes on. `intent_open`: a request to register may be under way, and is asked after.
+    pub fn when_cancelling(self, intent_open: bool) -> Self {
+        let phase = match self.round.phase {
+            Phase::Check | Phase::Checking | Phase::Held => Phase::Ended,
+            Phase::Register if intent_open => Phase::Registering,
+            Phase::Register => Phase::Ended,
+            phase @ (Phase::Registering
+            | Phase::Creating
+            | Phase::Counting
+            | Phase::Listing
+            | Phase::Ended) => phase,
+        };
+        Self {
+            round: self.round.goes(phase),
+            settle: self.settle,
+            parts: Vec::new(),
         }
     }
 }

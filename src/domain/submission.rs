@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    AfterCheck, CHUNK, Ordinal,
+    AfterCheck, CHUNK, Fingerprint, Ordinal,
     device::{judge_name, judge_nickname, readable},
     reason::Reason,
 };
@@ -85,6 +85,21 @@ impl Submission {
     /// How many break a rule.
     pub fn refused(&self) -> usize {
         self.refused.len()
+    }
+
+    /// What it says, in a hash.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let head = [
+            self.product_key.as_bytes(),
+            self.iot_instance_id.as_bytes(),
+            self.after_check.as_str().as_bytes(),
+        ];
+        let names = self.names.iter().map(String::as_bytes);
+        let nicknames = self.nicknames.iter().flatten().map(String::as_bytes);
+        Fingerprint::of(
+            "CheckDevices",
+            head.into_iter().chain(names).chain(nicknames),
+        )
     }
 
     /// The submission in chunks.

@@ -104,6 +104,7 @@ mod tests {
                 revision,
                 status,
                 counts,
+                cancelling: false,
                 at: OffsetDateTime::UNIX_EPOCH,
             },
         )

@@ -31,6 +31,7 @@ pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
         create_time: Some(timestamp(apply.created_at)),
         update_time: Some(timestamp(at.at)),
         settled: at.status.is_settled(),
+        cancelling: at.cancelling && !at.status.is_settled(),
         ..Default::default()
     }
 }
@@ -148,6 +149,7 @@ mod tests {
             revision: 9,
             status: ApplyStatus::Create,
             counts,
+            cancelling: true,
             at: created_at,
         };
 

@@ -10,6 +10,9 @@ use super::{page_token::Scope, status};
 /// Complaints that are told in full; the rest are counted. Error details travel in headers.
 const TOLD: usize = 20;
 
+/// Characters of a request id.
+const REQUEST_ID: usize = 128;
+
 /// What is wrong with a request, field by field.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
@@ -38,6 +41,16 @@ impl Complaints {
             self.add(
                 "apply_id",
                 "must be the positive number that CheckDevices answered",
+            );
+        }
+    }
+
+    pub(super) fn about_request_id(&mut self, id: &str) {
+        let fits = id.len() <= REQUEST_ID && id.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        if !fits {
+            self.add(
+                "request_id",
+                "must be empty or have up to 128 printable ASCII characters",
             );
         }
     }

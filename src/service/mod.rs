@@ -13,6 +13,7 @@ mod health;
 mod list;
 mod page_token;
 mod read;
+mod requests;
 mod serve;
 mod status;
 mod submit;
@@ -144,9 +145,9 @@ impl RegistrarService for Service {
 
     async fn cancel_apply(
         &self,
-        _: Request<pb::CancelApplyRequest>,
+        request: Request<pb::CancelApplyRequest>,
     ) -> Result<Response<pb::CancelApplyResponse>, Status> {
-        Err(Status::unimplemented("not part of this"))
+        self.cancel(request.into_inner()).await.map(Response::new)
     }
 
     async fn find_device(

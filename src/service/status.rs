@@ -23,6 +23,12 @@ pub(super) fn of(error: Error) -> Status {
             status,
             refusal,
         } => not_acceptable(apply, status, refusal),
+        Error::RequestReused { request_id } => reused(&request_id),
+        Error::RequestLost => unavailable(
+            "REQUEST_LOST",
+            "the same request was answered and its apply has been removed; call again",
+            [],
+        ),
         Error::Unreachable(_) => {
             tracing::debug!(error = &error as &dyn StdError, "a call found no database");
             unavailable(
@@ -41,6 +47,20 @@ pub(super) fn of(error: Error) -> Status {
             Status::with_error_details(Code::Internal, "internal error", info("INTERNAL", []))
         }
     }
+}
+
+/// A request id stands for another request.
+fn reused(request_id: &str) -> Status {
+    let message = format!(
+        "request_id {request_id:?} was used with other content; take a new one, or repeat the \
+         request as it was"
+    );
+    let metadata = [("request_id", request_id.to_owned())];
+    Status::with_error_details(
+        Code::AlreadyExists,
+        message,
+        info("REQUEST_ID_REUSED", metadata),
+    )
 }
 
 /// The request is wrong in these fields, and in so many more.

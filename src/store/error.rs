@@ -18,6 +18,15 @@ pub enum Error {
         /// Why not.
         refusal: Refusal,
     },
+    /// The request id was used for something else.
+    #[error("request id {request_id:?} was used with other content")]
+    RequestReused {
+        /// The id.
+        request_id: String,
+    },
+    /// The request was answered, and its apply was removed meanwhile.
+    #[error("the request was answered before and its apply is gone")]
+    RequestLost,
     /// Another step has the round now; nothing was written.
     #[error("the lease on round {round_no} of apply {apply} was lost")]
     LeaseLost {

@@ -17,7 +17,7 @@ impl Store {
         let (ids, revisions): (Vec<i64>, Vec<i64>) =
             seen.iter().map(|(id, revision)| (id.0, *revision)).unzip();
         let rows = sqlx::query!(
-            r#"SELECT e.apply_id, e.revision, e.status, e.at,
+            r#"SELECT e.apply_id, e.revision, e.status, e.at, e.cancelling,
                       e.total - e.valid - e.invalid - e.created - e.failed - e.unknown
                           - e.cancelled AS "pending!",
                       e.valid, e.invalid, e.created, e.failed, e.unknown, e.cancelled
@@ -53,6 +53,7 @@ impl Store {
                     revision: row.revision,
                     status,
                     counts,
+                    cancelling: row.cancelling,
                     at: row.at,
                 };
                 Ok((ApplyId(row.apply_id), snapshot))

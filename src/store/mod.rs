@@ -9,6 +9,7 @@
 
 mod accept;
 mod bell;
+mod cancel;
 mod chunk;
 mod claim;
 mod error;
@@ -18,6 +19,8 @@ mod members;
 mod permits;
 mod read;
 mod record;
+mod requests;
+mod retry;
 mod submit;
 
 use std::time::Duration;
@@ -35,7 +38,7 @@ pub use events::EVENTS;
 pub use members::Members;
 pub use permits::Permits;
 pub use read::{DeviceRow, DevicesPage};
-pub use record::{CallMade, Record};
+pub use record::{CallMade, Pages, Record};
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");

@@ -44,6 +44,7 @@ struct ApplyRow {
     failed: i32,
     unknown: i32,
     cancelled: i32,
+    cancelling: bool,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
 }
@@ -77,6 +78,7 @@ impl TryFrom<ApplyRow> for (Apply, Snapshot) {
                 revision: row.revision,
                 status,
                 counts,
+                cancelling: row.cancelling,
                 at: row.updated_at,
             },
         ))
@@ -91,7 +93,7 @@ pub(super) async fn apply(
     let row = sqlx::query_as!(
         ApplyRow,
         r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
-                  valid, invalid, created, failed, unknown, cancelled, created_at, updated_at
+                  valid, invalid, created, failed, unknown, cancelled, cancelling, created_at, updated_at
            FROM applies WHERE apply_id = $1"#,
         id.0,
     )
@@ -116,7 +118,7 @@ impl Store {
         let rows = sqlx::query_as!(
             ApplyRow,
             r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
-                      valid, invalid, created, failed, unknown, cancelled, created_at, updated_at
+                      valid, invalid, created, failed, unknown, cancelled, cancelling, created_at, updated_at
                FROM applies
                WHERE ($1::bigint IS NULL OR apply_id < $1)
                  AND ($2::text IS NULL OR product_key = $2)

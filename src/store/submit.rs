@@ -4,18 +4,26 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, seconds};
+use super::{Error, Store, chunk, follow, requests, seconds};
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Outcome, Snapshot, Submission, outcome::Counts,
-    submission::ChunkOf,
+    Apply, ApplyId, ApplyStatus, Outcome, RequestKey, Snapshot, Submission, apply::Standing,
+    outcome::Counts, submission::ChunkOf,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
 pub(super) const TURN: Duration = Duration::from_millis(200);
 
 impl Store {
-    /// Stores a submission with its chunks, rounds and first event, in one transaction.
-    pub async fn submit(&self, submission: &Submission) -> Result<(Apply, Snapshot), Error> {
+    /// Stores a submission with its chunks, rounds and first event, in one transaction. One that was
+    /// stored before under the same key is not stored again.
+    pub async fn submit(
+        &self,
+        submission: &Submission,
+        key: Option<&RequestKey>,
+    ) -> Result<(Apply, Snapshot), Error> {
+        if let Some(answer) = self.answered(key).await? {
+            return Ok(answer);
+        }
         let mut tx = self.pool.begin().await?;
         let total = submission.len() as i32;
         let invalid = submission.refused() as i32;
@@ -40,16 +48,26 @@ impl Store {
             after_check: submission.after_check,
             created_at: row.created_at,
         };
+        // Before the bulk of the work, and waiting for whoever is at it with the same key.
+        if let Some(key) = key
+            && !requests::remember(&mut tx, key, apply.id, 1).await?
+        {
+            tx.rollback().await?;
+            return self.answer_of_the_first(key).await;
+        }
         for part in submission.chunks() {
             insert_chunk(&mut tx, apply.id, &part).await?;
         }
         self.insert_rounds(&mut tx, apply.id, submission).await?;
         let mut locked = follow::Locked {
             id: apply.id,
-            status: ApplyStatus::Check,
-            after_check: apply.after_check,
-            sealed: true,
-            counts: Counts::from_array([total - invalid, 0, invalid, 0, 0, 0, 0]),
+            standing: Standing {
+                status: ApplyStatus::Check,
+                after_check: apply.after_check,
+                sealed: true,
+                cancelling: false,
+                counts: Counts::from_array([total - invalid, 0, invalid, 0, 0, 0, 0]),
+            },
         };
         let snapshot = locked.follow(&mut tx, true).await?;
         tx.commit().await?;

@@ -17,7 +17,7 @@ mod step;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{domain::Lane, store::Store, upstream::Client};
@@ -140,12 +140,15 @@ impl Worker {
 
     /// Works all lanes until `stop`, then finishes the steps in flight.
     pub async fn run(self, stop: CancellationToken) {
-        let tasks = TaskTracker::new();
+        let steps = TaskTracker::new();
+        let mut lanes = JoinSet::new();
         for &lane in Lane::ALL {
-            let lane = lane::LaneWorker::new(self.clone(), lane, tasks.clone());
-            tasks.spawn(lane.run(stop.clone()));
+            let lane = lane::LaneWorker::new(self.clone(), lane, steps.clone());
+            lanes.spawn(lane.run(stop.clone()));
         }
-        tasks.close();
-        tasks.wait().await;
+        // A lane that panics takes the others with it: half a worker is worse than none.
+        lanes.join_all().await;
+        steps.close();
+        steps.wait().await;
     }
 }

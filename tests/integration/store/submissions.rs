@@ -20,7 +20,7 @@ async fn a_submission_is_stored_whole_with_its_first_event() {
         pairs.into_iter(),
     );
 
-    let (apply, snapshot) = store.submit(&submission).await.unwrap();
+    let (apply, snapshot) = store.submit(&submission, None).await.unwrap();
 
     assert_eq!(snapshot.status, ApplyStatus::Check);
     assert_eq!(snapshot.revision, 1);
@@ -71,7 +71,7 @@ async fn a_submission_with_no_device_to_send_has_failed_its_check_at_once() {
             pairs.clone().into_iter(),
         );
 
-        let (_, snapshot) = store.submit(&submission).await.unwrap();
+        let (_, snapshot) = store.submit(&submission, None).await.unwrap();
 
         assert_eq!(snapshot.status, ApplyStatus::CheckFailed);
         assert_eq!(snapshot.revision, 1);
@@ -94,7 +94,7 @@ async fn devices_are_listed_page_by_page_across_chunks_and_by_outcome() {
         AfterCheck::Stop,
         pairs.into_iter(),
     );
-    let (apply, _) = store.submit(&submission).await.unwrap();
+    let (apply, _) = store.submit(&submission, None).await.unwrap();
 
     let mut all = Vec::new();
     let mut next = Some(0);
@@ -138,7 +138,7 @@ async fn applies_are_listed_newest_first() {
     let mut ids = Vec::new();
     for n in 0..5 {
         let submission = devices(&format!("light{n}"), 1, AfterCheck::Stop);
-        ids.push(store.submit(&submission).await.unwrap().0.id);
+        ids.push(store.submit(&submission, None).await.unwrap().0.id);
     }
     ids.reverse();
 
@@ -172,7 +172,7 @@ async fn what_does_not_exist_is_said_not_to() {
         Err(Error::NoSuchApply(ApplyId(1)))
     ));
     assert!(matches!(
-        store.accept(ApplyId(1), true).await,
+        store.accept(ApplyId(1), SKIP, None).await,
         Err(Error::NoSuchApply(_))
     ));
 }
