@@ -1,6 +1,12 @@
 //! A round: a set of devices on its way through one upstream apply, and what each answer makes of it.
 
+mod change;
+
 use super::{Corrupt, Lane, Ordinal, Outcome, Reason, ReasonCode, SMALL_ROUND, outcome::words};
+
+pub use change::{Change, Part, Settle};
+
+use change::Named;
 
 words! {
     /// What a round does next.
@@ -101,37 +107,6 @@ pub enum Event {
     Counted { total: u64 },
     /// The rows of the result are these devices.
     Listed { present: Vec<Ordinal> },
-}
-
-/// What becomes of devices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settle {
-    /// Nothing new.
-    Nothing,
-    /// All open devices of the round have this outcome now.
-    Open(Outcome),
-    /// These devices have these outcomes now.
-    Each(Vec<(Ordinal, Outcome, Option<Reason>)>),
-}
-
-/// The round after an event, and what the event did besides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The round from now on.
-    pub round: Round,
-    /// What became of its devices.
-    pub settle: Settle,
-    /// Rounds that take over the devices that are still open; they begin with a check.
-    pub parts: Vec<Part>,
-}
-
-/// A round that takes over some devices of another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Its devices.
-    pub ordinals: Vec<Ordinal>,
-    /// Failures in a row that named none of them.
-    pub nameless: i16,
 }
 
 /// An event that cannot happen to a round in this phase.
@@ -364,53 +339,6 @@ impl Round {
             settle,
             parts,
         }
-    }
-}
-
-impl Change {
-    /// The same for an apply that is being cancelled: nothing that was not asked to be registered
-    /// goes on. `intent_open`: a request to register may be under way, and is asked after.
-    pub fn when_cancelling(self, intent_open: bool) -> Self {
-        let phase = match self.round.phase {
-            Phase::Check | Phase::Checking | Phase::Held => Phase::Ended,
-            Phase::Register if intent_open => Phase::Registering,
-            Phase::Register => Phase::Ended,
-            phase @ (Phase::Registering
-            | Phase::Creating
-            | Phase::Counting
-            | Phase::Listing
-            | Phase::Ended) => phase,
-        };
-        Self {
-            round: self.round.goes(phase),
-            settle: self.settle,
-            parts: Vec::new(),
-        }
-    }
-}
-
-/// Which open devices an answer leaves open, and which of those it does not name.
-struct Named {
-    open: Vec<Ordinal>,
-    rest: Vec<Ordinal>,
-}
-
-impl Named {
-    fn new(open: &[Ordinal], refused: &[(Ordinal, Reason)], fine: &[Ordinal]) -> Self {
-        let refused: std::collections::HashSet<Ordinal> =
-            refused.iter().map(|(at, _)| *at).collect();
-        let fine: std::collections::HashSet<Ordinal> = fine.iter().copied().collect();
-        let open: Vec<_> = open
-            .iter()
-            .copied()
-            .filter(|at| !refused.contains(at))
-            .collect();
-        let rest = open
-            .iter()
-            .copied()
-            .filter(|at| !fine.contains(at))
-            .collect();
-        Self { open, rest }
     }
 }
 

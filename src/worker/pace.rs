@@ -76,7 +76,7 @@ mod tests {
             pace.finished(Phase::Checking, 10_000, Duration::from_secs(20));
         }
 
-        assert_eq!(pace.usual(Phase::Checking, 9_000), Duration::from_secs(20));
+        assert!(pace.usual(Phase::Checking, 9_000) > Duration::from_secs(19));
         assert!(pace.usual(Phase::Creating, 9_000) < Duration::from_secs(2));
         assert!(pace.usual(Phase::Checking, 10) < Duration::from_secs(2));
     }
