@@ -255,6 +255,31 @@ pub fn accept(standing: &Standing, wish: Wish) -> Acceptance {
     }
 }
 
+/// When a watch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When nothing will happen unless someone asks.
+    Settled,
+    /// When it was registered or cancelled.
+    Created,
+    /// When the caller hangs up.
+    Forever,
+}
+
+impl Until {
+    /// Whether a watch ends at an apply in this status.
+    pub fn ends_at(self, status: ApplyStatus) -> bool {
+        match self {
+            Self::Settled => status.is_settled(),
+            Self::Created => matches!(
+                status,
+                ApplyStatus::CreateSuccess | ApplyStatus::CreateFailed | ApplyStatus::Cancelled
+            ),
+            Self::Forever => false,
+        }
+    }
+}
+
 /// Whether a CancelApply request changes anything.
 pub fn may_cancel(standing: &Standing) -> bool {
     !standing.cancelling

@@ -4,7 +4,7 @@ use tonic::Status;
 
 use super::{complaints::Complaints, page_token::Scope};
 use crate::{
-    domain::{AfterCheck, ApplyId, Ordinal, Outcome, Submission},
+    domain::{AfterCheck, ApplyId, Ordinal, Outcome, Submission, apply::Until},
     proto as pb,
 };
 
@@ -88,7 +88,7 @@ pub(super) fn apply_id(id: i64) -> Result<ApplyId, Status> {
 }
 
 /// The apply to watch, and the revision after which.
-pub(super) fn watch(request: &pb::WatchApplyRequest) -> Result<(ApplyId, i64), Status> {
+pub(super) fn watch(request: &pb::WatchApplyRequest) -> Result<(ApplyId, i64, Until), Status> {
     let mut complaints = Complaints::default();
     complaints.about_apply_id(request.apply_id);
     if request.after_revision < 0 {
@@ -97,8 +97,17 @@ pub(super) fn watch(request: &pb::WatchApplyRequest) -> Result<(ApplyId, i64), S
             "must be 0 for all changes, or a revision seen before",
         );
     }
+    let until = match pb::WatchUntil::try_from(request.until) {
+        Ok(pb::WatchUntil::Unspecified | pb::WatchUntil::Settled) => Until::Settled,
+        Ok(pb::WatchUntil::Created) => Until::Created,
+        Ok(pb::WatchUntil::Forever) => Until::Forever,
+        Err(_) => {
+            complaints.add("until", "must be one of the values of WatchUntil");
+            Until::Settled
+        }
+    };
     complaints.refuse()?;
-    Ok((ApplyId(request.apply_id), request.after_revision))
+    Ok((ApplyId(request.apply_id), request.after_revision, until))
 }
 
 /// The page of applies that is asked for.
@@ -321,12 +330,12 @@ mod tests {
         let watched = watch(&pb::WatchApplyRequest {
             apply_id: 0,
             after_revision: -1,
-            ..Default::default()
+            until: 9,
         });
 
         assert_eq!(
             fields(&watched.unwrap_err()),
-            ["apply_id", "after_revision"]
+            ["apply_id", "after_revision", "until"]
         );
         assert_eq!(fields(&apply_id(-1).unwrap_err()), ["apply_id"]);
     }

@@ -62,6 +62,15 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_SUBMISSIONS_AT_ONCE", default_value_t = 64)]
     pub submissions_at_once: u32,
 
+    /// How long a watch is silent before it gives a sign of life
+    #[arg(
+        long,
+        env = "REGISTRAR_HEARTBEAT",
+        default_value = "15s",
+        value_parser = humantime::parse_duration
+    )]
+    pub heartbeat: Duration,
+
     /// How long a call may take from its first byte to its answer. Watches last as long as they like
     #[arg(
         long,

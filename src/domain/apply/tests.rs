@@ -218,3 +218,29 @@ fn register_acts_once_and_says_what_is_missing_otherwise() {
     };
     assert_eq!(accept(&cancelling, retry), Refuse(Refusal::Cancelled));
 }
+
+#[test]
+fn a_watch_ends_where_it_was_asked_to() {
+    use ApplyStatus::*;
+    let ends = |until: Until| -> Vec<ApplyStatus> {
+        ApplyStatus::ALL
+            .iter()
+            .copied()
+            .filter(|status| until.ends_at(*status))
+            .collect()
+    };
+
+    let settled = [
+        CheckSuccess,
+        CheckFailed,
+        CreateSuccess,
+        CreateFailed,
+        Cancelled,
+    ];
+    assert_eq!(ends(Until::Settled), settled);
+    assert_eq!(
+        ends(Until::Created),
+        [CreateSuccess, CreateFailed, Cancelled]
+    );
+    assert_eq!(ends(Until::Forever), []);
+}
