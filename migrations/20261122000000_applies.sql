@@ -211,6 +211,7 @@ CREATE TABLE calls (
     took_ms           integer     NOT NULL,
     result            text        NOT NULL,  -- a status, OK, or the code or kind of the failure
     message           text,                  -- of a failure, scrubbed and at most 256 bytes
+    scope             text,                  -- of a failure: how far its cause reaches
     request_id        text,
     PRIMARY KEY (apply_id, call_no)
 );

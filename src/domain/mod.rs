@@ -13,6 +13,7 @@ pub mod request;
 pub mod retry;
 pub mod round;
 pub mod submission;
+pub mod waiting;
 
 pub use apply::{AfterCheck, Apply, ApplyId, ApplyStatus, Snapshot};
 pub use lane::Lane;

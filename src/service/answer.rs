@@ -3,7 +3,10 @@
 use time::OffsetDateTime;
 
 use crate::{
-    domain::{AfterCheck, Apply, ApplyStatus, Outcome, Reason, ReasonCode, Snapshot},
+    domain::{
+        AfterCheck, Apply, ApplyStatus, Outcome, Reason, ReasonCode, Snapshot,
+        waiting::{WaitKind, Waiting},
+    },
     proto as pb,
     store::DeviceRow,
 };
@@ -33,6 +36,25 @@ pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
         settled: at.status.is_settled(),
         cancelling: at.cancelling && !at.status.is_settled(),
         ..Default::default()
+    }
+}
+
+/// What an apply waits for.
+pub(super) fn waiting_for(waiting: Waiting) -> pb::WaitingFor {
+    let code = match waiting.kind {
+        WaitKind::Quota => pb::WaitCode::Quota,
+        WaitKind::Upstream => pb::WaitCode::Upstream,
+        WaitKind::Retry => pb::WaitCode::Retry,
+        WaitKind::Caller => pb::WaitCode::Caller,
+        WaitKind::BlockedAccount => pb::WaitCode::BlockedAccount,
+        WaitKind::BlockedAction => pb::WaitCode::BlockedAction,
+        WaitKind::BlockedProduct => pb::WaitCode::BlockedProduct,
+        WaitKind::Reconcile => pb::WaitCode::Reconcile,
+    };
+    pb::WaitingFor {
+        code: code.into(),
+        message: waiting.text,
+        until: waiting.until.map(timestamp),
     }
 }
 

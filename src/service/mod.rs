@@ -18,6 +18,7 @@ mod serve;
 mod status;
 mod submit;
 mod transport;
+mod waits;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -90,6 +91,7 @@ pub struct Service {
     stop: CancellationToken,
     /// Watches that may look up their apply at one time.
     openings: Arc<Semaphore>,
+    waits: Arc<waits::Waits>,
 }
 
 impl Service {
@@ -102,6 +104,7 @@ impl Service {
             options: options.clone(),
             stop,
             openings,
+            waits: Arc::default(),
         }
     }
 }

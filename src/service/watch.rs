@@ -37,6 +37,7 @@ impl Service {
             last: now,
             progress,
             heartbeat: self.options.heartbeat,
+            service: self.clone(),
             stop,
         };
         // One message is made at a time, when the transport has room for it.
@@ -70,6 +71,7 @@ struct Watch {
     progress: Progress,
     /// How long it is silent at most.
     heartbeat: Duration,
+    service: Service,
     stop: CancellationToken,
 }
 
@@ -93,18 +95,32 @@ impl Watch {
             biased;
             () = stop.cancelled() => Err(status::stopping(self.apply.id, self.seen)),
             event = self.next_event() => {
-                Ok(event.map_err(status::of)?.map(|event| self.message(&event, false)))
+                Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
             }
-            () = tokio::time::sleep(heartbeat) => Ok(Some(self.message(&self.last, true))),
+            () = tokio::time::sleep(heartbeat) => Ok(Some(self.sign_of_life().await)),
         }
     }
 
-    fn message(&self, at: &Snapshot, heartbeat: bool) -> pb::WatchApplyResponse {
+    /// The apply as last sent, and what it waits for. A database that is away is no reason for
+    /// silence.
+    async fn sign_of_life(&self) -> pb::WatchApplyResponse {
+        let Service { store, waits, .. } = &self.service;
+        let waiting = waits
+            .of(store, self.apply.id, self.last.status)
+            .await
+            .unwrap_or_default();
+        pb::WatchApplyResponse {
+            heartbeat: true,
+            waiting_for: waiting.map(answer::waiting_for),
+            ..self.message(&self.last)
+        }
+    }
+
+    fn message(&self, at: &Snapshot) -> pb::WatchApplyResponse {
         pb::WatchApplyResponse {
             // A heartbeat before the first event has no revision to repeat.
             apply: (at.revision == self.seen).then(|| answer::apply(&self.apply, at)),
-            heartbeat,
-            waiting_for: None,
+            ..Default::default()
         }
     }
 

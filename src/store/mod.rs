@@ -22,6 +22,7 @@ mod record;
 mod requests;
 mod retry;
 mod submit;
+mod waiting;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use super::{Claim, Error, Store, chunk::Fold, follow::Locked, seconds};
 use crate::domain::{
     Lane, Ordinal,
     round::{Change, Part, Phase, Settle},
+    waiting::FailureScope,
 };
 
 /// An upstream call that a step made.
@@ -25,6 +26,8 @@ pub struct CallMade {
     pub message: Option<String>,
     /// The upstream's RequestId.
     pub request_id: Option<String>,
+    /// How far the cause of a failure reaches.
+    pub scope: Option<FailureScope>,
 }
 
 /// What a step read of a round's result pages.
@@ -270,8 +273,8 @@ async fn insert_call(
 ) -> Result<(), Error> {
     sqlx::query!(
         r#"INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
-                              result, message, request_id)
-           VALUES ($1, $2, $3, $4, now() - make_interval(secs => $5), $6, $7, $8, $9)"#,
+                              result, message, request_id, scope)
+           VALUES ($1, $2, $3, $4, now() - make_interval(secs => $5), $6, $7, $8, $9, $10)"#,
         claim.apply.0,
         claim.round_no,
         call.lane.as_str(),
@@ -281,6 +284,7 @@ async fn insert_call(
         call.result,
         call.message,
         call.request_id,
+        call.scope.map(FailureScope::as_str),
     )
     .execute(&mut **tx)
     .await?;

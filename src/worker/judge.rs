@@ -3,7 +3,7 @@
 //! Nothing here ends a device but what the upstream said of it. A failure that says nothing of the
 //! devices is waited out, for as long as its scope asks for.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     domain::{
-        Ordinal, Phase, Round,
+        Phase, Round,
         round::{Change, Event, Settle},
     },
     store::{Claim, Intent, Members, Pages},
-    upstream::{self, Answer, Checked, Error, Page, Registered, Scope, Status, Verdict},
+    upstream::{self, Answer, Checked, Error, Registered, Scope, Status, Verdict},
 };
 
 /// The pause after a throttled call that names none.
@@ -32,7 +32,7 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
 /// How often an answer that contradicts what was known is asked for before it is believed: the
 /// upstream does not say that its answers agree with each other at once.
-const BELIEVED_AFTER: i16 = 3;
+pub(super) const BELIEVED_AFTER: i16 = 3;
 
 /// The part of the upstream's time window in which a request may be sent again.
 const RESEND: f64 = 2.0 / 3.0;
@@ -69,14 +69,14 @@ impl Judged {
         }
     }
 
-    fn after(pause: Duration, event: Event) -> Self {
+    pub(super) fn after(pause: Duration, event: Event) -> Self {
         Self {
             pause,
             ..Self::now(event)
         }
     }
 
-    fn wait(pause: Duration) -> Self {
+    pub(super) fn wait(pause: Duration) -> Self {
         Self {
             next: Next::Wait,
             pause,
@@ -87,7 +87,7 @@ impl Judged {
     }
 
     /// The same, as an answer that took the round no further.
-    fn as_setback(self) -> Self {
+    pub(super) fn as_setback(self) -> Self {
         Self {
             setback: true,
             ..self
@@ -95,7 +95,7 @@ impl Judged {
     }
 
     /// Waits out a failure that says nothing of the devices.
-    fn failed(error: &Error, attempts: i32) -> Self {
+    pub(super) fn failed(error: &Error, attempts: i32) -> Self {
         let (pause, counts) = pause(error, attempts);
         Self {
             counts,
@@ -269,74 +269,6 @@ pub(super) fn register(answer: &Answer<Registered>, claim: &Claim, fresh: bool) 
             counts,
             ..Judged::wait(backoff(claim.attempts))
         },
-    }
-}
-
-/// Whether the answer is the last page that a listing reads.
-pub(super) fn is_last(answer: &Answer<Page>, claim: &Claim) -> bool {
-    answer.outcome.as_ref().is_ok_and(|page| {
-        page.names.is_empty()
-            || page
-                .page_count
-                .is_some_and(|pages| i64::from(claim.page) + 1 >= i64::from(pages))
-    })
-}
-
-/// Judges the answer to QueryPageByApplyId while the result is counted.
-pub(super) fn count(answer: &Answer<Page>, claim: &Claim, members: &Members) -> Judged {
-    match &answer.outcome {
-        Err(error) => Judged::failed(error, claim.attempts),
-        Ok(page) => {
-            let short = page.total < members.ordinals.len() as u64;
-            if short && claim.setbacks < BELIEVED_AFTER {
-                Judged::wait(backoff(i32::from(claim.setbacks) + 1)).as_setback()
-            } else {
-                Judged::now(Event::Counted { total: page.total })
-            }
-        }
-    }
-}
-
-/// Judges the answer to QueryPageByApplyId while the result is read; on the last page with the
-/// round's devices and the names on the pages before.
-pub(super) fn list(
-    answer: &Answer<Page>,
-    claim: &Claim,
-    last: Option<(&Members, &[String])>,
-) -> Judged {
-    let page = match &answer.outcome {
-        Ok(page) => page,
-        Err(error) => return Judged::failed(error, claim.attempts),
-    };
-    let Some((members, before)) = last else {
-        let pages = Pages::Read(page.names.clone());
-        return Judged {
-            pages,
-            ..Judged::wait(Duration::ZERO)
-        };
-    };
-    let listed: HashSet<&str> = before
-        .iter()
-        .chain(&page.names)
-        .map(String::as_str)
-        .collect();
-    if (listed.len() as u64) < page.total && claim.setbacks < BELIEVED_AFTER {
-        // Rows moved between pages while they were read.
-        let again = Judged::wait(backoff(i32::from(claim.setbacks) + 1)).as_setback();
-        return Judged {
-            pages: Pages::Forgotten,
-            ..again
-        };
-    }
-    let by_name = members.by_name();
-    let mut present: Vec<Ordinal> = listed
-        .into_iter()
-        .filter_map(|name| by_name.get(name).copied())
-        .collect();
-    present.sort_unstable();
-    Judged {
-        pages: Pages::Forgotten,
-        ..Judged::now(Event::Listed { present })
     }
 }
 

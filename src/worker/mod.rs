@@ -11,6 +11,7 @@ mod judge;
 mod lane;
 mod pace;
 mod permit;
+mod result;
 mod said;
 mod shown;
 mod step;

@@ -9,7 +9,8 @@ use super::{
     Worker,
     judge::{self, Judged, Next},
     permit::Slot,
-    shown::Shown,
+    result,
+    shown::{self, Shown},
 };
 use crate::{
     domain::{Lane, Phase, retry::pause_after, round::Event},
@@ -77,7 +78,7 @@ impl Worker {
                     return self.give_back(&claim).await;
                 };
                 let members = self.store.members(&claim).await?;
-                let judged = judge::count(&answer, &claim, &members);
+                let judged = result::count(&answer, &claim, &members);
                 self.finish(lane, &claim, Some(members), judged, answer, |_| Some(id))
                     .await
             }
@@ -86,7 +87,7 @@ impl Worker {
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
                     return self.give_back(&claim).await;
                 };
-                let (members, before) = match judge::is_last(&answer, &claim) {
+                let (members, before) = match result::is_last(&answer, &claim) {
                     true => {
                         let before = self.store.listed(&claim).await?;
                         (Some(self.store.members(&claim).await?), before)
@@ -94,7 +95,7 @@ impl Worker {
                     false => (None, Vec::new()),
                 };
                 let last = members.as_ref().map(|members| (members, before.as_slice()));
-                let judged = judge::list(&answer, &claim, last);
+                let judged = result::list(&answer, &claim, last);
                 self.finish(lane, &claim, members, judged, answer, |_| Some(id))
                     .await
             }
@@ -205,12 +206,16 @@ impl Worker {
     where
         T: Shown,
     {
-        let (result, message) = match &answer.outcome {
-            Ok(ok) => (ok.result(), None),
+        let (result, message, scope) = match &answer.outcome {
+            Ok(ok) => (ok.result(), None, None),
             Err(error) => {
                 log(claim, lane, error);
                 let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
-                (result, Some(error.message.clone()))
+                (
+                    result,
+                    Some(error.message.clone()),
+                    Some(shown::scope(error.scope)),
+                )
             }
         };
         let made = CallMade {
@@ -225,6 +230,7 @@ impl Worker {
             result,
             message,
             request_id: answer.request_id,
+            scope,
         };
         self.record(claim, members, judged, Some(made)).await
     }
