@@ -41,6 +41,9 @@ CREATE TABLE applies (
     CONSTRAINT sealed_before_registered CHECK (sealed OR created + failed + unknown = 0)
 ) WITH (fillfactor = 50);
 
+-- Found by what their submitters call them. Labels never change, so updates stay heap-only.
+CREATE INDEX applies_by_label ON applies USING gin (labels jsonb_path_ops);
+
 -- What each caller's request ids stand for: an answer that can be given again.
 CREATE TABLE requests (
     caller      text        NOT NULL,  -- empty: anyone

@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod device;
+pub mod labels;
 pub mod lane;
 pub mod outcome;
 pub mod reason;
@@ -14,6 +15,7 @@ pub mod round;
 pub mod submission;
 
 pub use apply::{AfterCheck, Apply, ApplyId, ApplyStatus, Snapshot};
+pub use labels::Labels;
 pub use lane::Lane;
 pub use outcome::{Counts, Outcome};
 pub use reason::{Reason, ReasonCode};

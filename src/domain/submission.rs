@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    AfterCheck, CHUNK, Ordinal,
+    AfterCheck, CHUNK, Labels, Ordinal,
     device::{judge_name, judge_nickname, readable},
     reason::Reason,
 };
@@ -17,6 +17,8 @@ pub struct Submission {
     pub iot_instance_id: String,
     /// What follows the check.
     pub after_check: AfterCheck,
+    /// What the submitter calls it.
+    pub labels: Labels,
     /// The names in the order given.
     names: Vec<String>,
     /// The nicknames in the same order; none when no device has one.
@@ -39,7 +41,8 @@ pub struct ChunkOf<'a> {
 }
 
 impl Submission {
-    /// Judges devices, given as pairs of name and nickname (empty for none), in their order.
+    /// Judges devices, given as pairs of name and nickname (empty for none), in their order. There
+    /// are no labels at first.
     pub fn judge(
         product_key: String,
         iot_instance_id: String,
@@ -66,6 +69,7 @@ impl Submission {
             product_key,
             iot_instance_id,
             after_check,
+            labels: Labels::default(),
             names,
             nicknames,
             refused,

@@ -1,9 +1,11 @@
 //! Values of the domain as messages.
 
+use std::collections::HashMap;
+
 use time::OffsetDateTime;
 
 use crate::{
-    domain::{AfterCheck, Apply, ApplyStatus, Outcome, Reason, ReasonCode, Snapshot},
+    domain::{AfterCheck, Apply, ApplyStatus, Labels, Outcome, Reason, ReasonCode, Snapshot},
     proto as pb,
     store::DeviceRow,
 };
@@ -31,8 +33,14 @@ pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
         create_time: Some(timestamp(apply.created_at)),
         update_time: Some(timestamp(at.at)),
         settled: at.status.is_settled(),
+        labels: labels(&apply.labels),
         ..Default::default()
     }
+}
+
+fn labels(labels: &Labels) -> HashMap<String, String> {
+    let pairs = labels.as_map().iter();
+    pairs.map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 /// One device with its outcome.
@@ -141,6 +149,7 @@ mod tests {
             product_key: "a1".into(),
             iot_instance_id: "iot-1".into(),
             after_check: AfterCheck::RegisterValid,
+            labels: Labels::stored([("team".into(), "lights".into())].into()),
             created_at,
         };
         let counts = Counts::from_array([1, 2, 3, 4, 5, 6, 7]);
@@ -164,6 +173,7 @@ mod tests {
             (28, 1, 6, 7)
         );
         assert_eq!((told.apply_id, told.revision, told.settled), (7, 9, false));
+        assert_eq!(told.labels["team"], "lights");
         assert_eq!(told.status(), pb::ApplyStatus::Create);
         assert_eq!(told.create_time.unwrap().nanos, 250_000_000);
     }

@@ -7,6 +7,7 @@
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
 mod answer;
+mod asked;
 mod complaints;
 mod convert;
 mod health;

@@ -103,9 +103,9 @@ impl Locked {
                    RETURNING *
                )
                INSERT INTO events (apply_id, revision, status, total, valid, invalid, created,
-                                   failed, unknown, cancelled, at)
+                                   failed, unknown, cancelled, cancelling, at)
                SELECT apply_id, revision, status, total, valid, invalid, created, failed, unknown,
-                      cancelled, updated_at
+                      cancelled, cancelling, updated_at
                FROM now_is
                RETURNING revision, at"#,
             self.id.0,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, seconds};
+use super::{Error, Store, chunk, follow, labels, seconds};
 use crate::domain::{
     Apply, ApplyId, ApplyStatus, Outcome, Snapshot, Submission, outcome::Counts,
     submission::ChunkOf,
@@ -21,8 +21,8 @@ impl Store {
         let invalid = submission.refused() as i32;
         let row = sqlx::query!(
             r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
-                                    sealed, revision, total, invalid)
-               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6)
+                                    sealed, revision, total, invalid, labels)
+               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb)
                RETURNING apply_id, created_at"#,
             self.account,
             submission.product_key,
@@ -30,6 +30,7 @@ impl Store {
             submission.after_check.as_str(),
             total,
             invalid,
+            labels::json(&submission.labels),
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -38,6 +39,7 @@ impl Store {
             product_key: submission.product_key.clone(),
             iot_instance_id: submission.iot_instance_id.clone(),
             after_check: submission.after_check,
+            labels: submission.labels.clone(),
             created_at: row.created_at,
         };
         for part in submission.chunks() {
