@@ -9,6 +9,7 @@ pub mod device;
 pub mod labels;
 pub mod lane;
 pub mod outcome;
+pub mod pattern;
 pub mod reason;
 pub mod retry;
 pub mod round;

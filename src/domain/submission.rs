@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    AfterCheck, CHUNK, Labels, Ordinal,
+    AfterCheck, ApplyStatus, CHUNK, Counts, Labels, Ordinal,
     device::{judge_name, judge_nickname, readable},
     reason::Reason,
 };
@@ -89,6 +89,30 @@ impl Submission {
     /// How many break a rule.
     pub fn refused(&self) -> usize {
         self.refused.len()
+    }
+
+    /// Its devices by outcome before anything is sent.
+    pub fn counts(&self) -> Counts {
+        let (total, invalid) = (self.len() as i32, self.refused() as i32);
+        Counts::from_array([total - invalid, 0, invalid, 0, 0, 0, 0])
+    }
+
+    /// Where it stands before anything is sent.
+    pub fn status(&self) -> ApplyStatus {
+        if self.refused() == self.len() {
+            ApplyStatus::CheckFailed
+        } else {
+            ApplyStatus::Check
+        }
+    }
+
+    /// The devices that break a rule, in their order: place, name, nickname (empty for none), why.
+    pub fn refusals(&self) -> impl Iterator<Item = (Ordinal, &str, &str, &Reason)> {
+        self.refused.iter().map(|(at, reason)| {
+            let place = *at as usize;
+            let nickname = self.nicknames.as_ref().map_or("", |all| &all[place]);
+            (*at, self.names[place].as_str(), nickname, reason)
+        })
     }
 
     /// The submission in chunks.
@@ -182,6 +206,29 @@ mod tests {
                 .all(|(_, r)| r.code == ReasonCode::NameCharacter)
         );
         assert_eq!(submission.refused(), 2);
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_told_with_its_place_and_reason() {
+        let submission = judged(&["light-1", "no", "light-1"]);
+
+        let told: Vec<_> = submission
+            .refusals()
+            .map(|(at, name, nickname, reason)| (at, name, nickname, reason.code))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, "no", "", ReasonCode::NameLength),
+                (2, "light-1", "", ReasonCode::Duplicate)
+            ]
+        );
+        assert_eq!(
+            submission.counts(),
+            Counts::from_array([1, 0, 2, 0, 0, 0, 0])
+        );
+        assert_eq!(submission.status(), ApplyStatus::Check);
+        assert_eq!(judged(&["no"]).status(), ApplyStatus::CheckFailed);
     }
 
     #[test]

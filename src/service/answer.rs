@@ -5,29 +5,25 @@ use std::collections::HashMap;
 use time::OffsetDateTime;
 
 use crate::{
-    domain::{AfterCheck, Apply, ApplyStatus, Labels, Outcome, Reason, ReasonCode, Snapshot},
+    domain::{
+        AfterCheck, Apply, ApplyStatus, Counts, Labels, Outcome, Reason, ReasonCode, Snapshot,
+        Submission,
+    },
     proto as pb,
     store::DeviceRow,
 };
 
+/// Refused devices in an answer. Promised in the proto; ListDevices has those of an apply.
+const REFUSED: usize = 1_000;
+
 /// An apply as it stands at one revision.
 pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
-    let of = |outcome| i64::from(at.counts.of(outcome));
     pb::Apply {
         apply_id: apply.id.0,
         product_key: apply.product_key.clone(),
         iot_instance_id: apply.iot_instance_id.clone(),
         status: status(at.status).into(),
-        counts: Some(pb::DeviceCounts {
-            total: i64::from(at.counts.total()),
-            pending: of(Outcome::Pending),
-            valid: of(Outcome::Valid),
-            invalid: of(Outcome::Invalid),
-            created: of(Outcome::Created),
-            failed: of(Outcome::Failed),
-            unknown: of(Outcome::Unknown),
-            cancelled: of(Outcome::Cancelled),
-        }),
+        counts: Some(counts(&at.counts)),
         revision: at.revision,
         after_check: after_check(apply.after_check).into(),
         create_time: Some(timestamp(apply.created_at)),
@@ -35,6 +31,49 @@ pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
         settled: at.status.is_settled(),
         labels: labels(&apply.labels),
         ..Default::default()
+    }
+}
+
+/// What a submission would be, and which of its devices break a rule.
+pub(super) fn judged(submission: &Submission) -> pb::CheckDevicesResponse {
+    let now = submission.status();
+    let apply = pb::Apply {
+        product_key: submission.product_key.clone(),
+        iot_instance_id: submission.iot_instance_id.clone(),
+        status: status(now).into(),
+        counts: Some(counts(&submission.counts())),
+        after_check: after_check(submission.after_check).into(),
+        settled: now.is_settled(),
+        labels: labels(&submission.labels),
+        ..Default::default()
+    };
+    let refused = submission
+        .refusals()
+        .take(REFUSED)
+        .map(|(ordinal, name, nickname, why)| pb::Device {
+            ordinal: ordinal.into(),
+            device_name: name.to_owned(),
+            nickname: nickname.to_owned(),
+            outcome: outcome(Outcome::Invalid).into(),
+            reason: Some(reason(why.clone())),
+        });
+    pb::CheckDevicesResponse {
+        apply: Some(apply),
+        refused: refused.collect(),
+    }
+}
+
+fn counts(counts: &Counts) -> pb::DeviceCounts {
+    let of = |outcome| i64::from(counts.of(outcome));
+    pb::DeviceCounts {
+        total: i64::from(counts.total()),
+        pending: of(Outcome::Pending),
+        valid: of(Outcome::Valid),
+        invalid: of(Outcome::Invalid),
+        created: of(Outcome::Created),
+        failed: of(Outcome::Failed),
+        unknown: of(Outcome::Unknown),
+        cancelled: of(Outcome::Cancelled),
     }
 }
 
@@ -123,7 +162,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::domain::{ApplyId, Counts};
+    use crate::domain::ApplyId;
 
     #[test]
     fn every_word_of_the_domain_is_called_the_same_in_the_api() {

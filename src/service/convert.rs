@@ -4,7 +4,7 @@ use tonic::Status;
 
 use super::complaints::Complaints;
 use crate::{
-    domain::{AfterCheck, ApplyId, Submission},
+    domain::{AfterCheck, ApplyId, Submission, pattern::Pattern},
     proto as pb,
 };
 
@@ -26,7 +26,13 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
             "must be empty or have up to 64 letters, digits, - and _",
         );
     }
+    let generated = generated(
+        request.generated.as_ref(),
+        &request.devices,
+        &mut complaints,
+    );
     match request.devices.len() {
+        _ if request.generated.is_some() => {}
         0 => complaints.add("devices", "must hold at least one device"),
         1..=DEVICES => {}
         size => complaints.add_args(
@@ -48,18 +54,54 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
     };
     let labels = complaints.about_labels(request.labels);
     complaints.refuse()?;
-    let devices = request
-        .devices
-        .into_iter()
-        .map(|device| (device.device_name, device.nickname));
-    let mut submission = Submission::judge(
-        request.product_key,
-        request.iot_instance_id,
-        after_check,
-        devices,
-    );
+    let (product_key, instance) = (request.product_key, request.iot_instance_id);
+    let mut submission = match generated {
+        Some(names) => {
+            let devices = names.into_iter().map(|name| (name, String::new()));
+            Submission::judge(product_key, instance, after_check, devices)
+        }
+        None => {
+            let devices = request.devices.into_iter();
+            let devices = devices.map(|device| (device.device_name, device.nickname));
+            Submission::judge(product_key, instance, after_check, devices)
+        }
+    };
     submission.labels = labels;
     Ok(submission)
+}
+
+/// The names to make, if that is what is asked for and nothing is wrong with it.
+fn generated(
+    asked: Option<&pb::GeneratedNames>,
+    devices: &[pb::NewDevice],
+    complaints: &mut Complaints,
+) -> Option<Vec<String>> {
+    let asked = asked?;
+    if !devices.is_empty() {
+        complaints.add("generated", "must be absent when there are devices");
+        return None;
+    }
+    let count = usize::try_from(asked.count)
+        .ok()
+        .filter(|count| (1..=DEVICES).contains(count));
+    if count.is_none() {
+        complaints.add("generated.count", "must be 1 to 100,000");
+    }
+    let first = match asked.first {
+        0 => 1,
+        first => first,
+    };
+    if first < 0 {
+        complaints.add("generated.first", "must not be negative");
+    }
+    let pattern = Pattern::parse(&asked.pattern)
+        .map_err(|what| complaints.add("generated.pattern", &what))
+        .ok()?;
+    let names = pattern.names(first, count.filter(|_| first > 0)?);
+    names
+        .map_err(|what| complaints.add("generated.pattern", &what))
+        .map(Iterator::collect)
+        .ok()
 }
 
 /// The apply that a request names.
@@ -149,6 +191,53 @@ mod tests {
             fields(&refused.unwrap_err()),
             ["product_key", "iot_instance_id", "devices", "after_check"]
         );
+    }
+
+    #[test]
+    fn names_are_made_from_a_pattern() {
+        let made = |count, pattern: &str, first| {
+            submission(pb::CheckDevicesRequest {
+                generated: Some(pb::GeneratedNames {
+                    count,
+                    pattern: pattern.into(),
+                    first,
+                }),
+                ..request(0)
+            })
+        };
+
+        let three = made(3, "light-{seq:06}", 0).unwrap();
+        let chunk = three.chunks().next().unwrap();
+        assert_eq!(
+            chunk.names,
+            ["light-000001", "light-000002", "light-000003"]
+        );
+        assert_eq!(made(100_000, "light-{seq}", 5).unwrap().refused(), 0);
+        for (refused, named) in [
+            (
+                made(0, "light", -1),
+                &["generated.count", "generated.first", "generated.pattern"][..],
+            ),
+            (made(100_001, "light-{seq}", 1), &["generated.count"]),
+            (made(2, "light-{seq}", i64::MAX), &["generated.pattern"]),
+            (made(2, "a{seq}", 1), &["generated.pattern"]),
+        ] {
+            assert_eq!(fields(&refused.unwrap_err()), named);
+        }
+    }
+
+    #[test]
+    fn devices_are_given_or_made_and_not_both() {
+        let both = submission(pb::CheckDevicesRequest {
+            generated: Some(pb::GeneratedNames {
+                count: 1,
+                pattern: "light-{seq}".into(),
+                first: 1,
+            }),
+            ..request(1)
+        });
+
+        assert_eq!(fields(&both.unwrap_err()), ["generated"]);
     }
 
     #[test]

@@ -12,7 +12,11 @@ impl Service {
         &self,
         request: pb::CheckDevicesRequest,
     ) -> Result<pb::CheckDevicesResponse, Status> {
+        let validate_only = request.validate_only;
         let submission = convert::submission(request)?;
+        if validate_only {
+            return Ok(answer::judged(&submission));
+        }
         let (apply, now) = self.store.submit(&submission).await.map_err(status::of)?;
         Span::current()
             .record("apply.id", display(apply.id))

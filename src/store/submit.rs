@@ -6,8 +6,7 @@ use sqlx::{Postgres, Transaction};
 
 use super::{Error, Store, chunk, follow, labels, seconds};
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Outcome, Snapshot, Submission, outcome::Counts,
-    submission::ChunkOf,
+    Apply, ApplyId, ApplyStatus, Outcome, Snapshot, Submission, submission::ChunkOf,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -51,7 +50,7 @@ impl Store {
             status: ApplyStatus::Check,
             after_check: apply.after_check,
             sealed: true,
-            counts: Counts::from_array([total - invalid, 0, invalid, 0, 0, 0, 0]),
+            counts: submission.counts(),
         };
         let snapshot = locked.follow(&mut tx, true).await?;
         tx.commit().await?;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use registrar::{
     proto::{
-        Apply, ApplyStatus as S, CheckDevicesRequest, CheckDevicesResponse, ListAppliesRequest,
+        Apply, ApplyStatus as S, CheckDevicesRequest, CheckDevicesResponse, DeviceOutcome as O,
+        GeneratedNames, ListAppliesRequest, ReasonCode,
     },
     simulator::PRODUCT,
 };
@@ -13,7 +14,7 @@ use tonic_types::StatusExt as _;
 
 use crate::support::{
     database::{Database, database},
-    stack::{Client, Server, Upstream, new_devices, watch},
+    stack::{Client, Server, Upstream, list_devices, named, new_devices, watch},
 };
 
 /// A simulator without delays, a service with these flags beside it, and a client.
@@ -117,4 +118,69 @@ async fn applies_are_found_by_label_and_status_page_by_page() {
         },
     );
     assert_eq!(fields(&refused.await.unwrap_err()), ["labels"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_may_be_judged_without_being_stored() {
+    let (upstream, _server, mut client, _database) = stack(&[]).await;
+    let mut bad = request("light", 2);
+    bad.devices[1].nickname = "no nickname".into();
+    bad.devices.extend((0..1_500).map(|_| named("no")));
+    bad.validate_only = true;
+
+    let answer = submit(&mut client, bad.clone()).await.unwrap();
+
+    let apply = answer.apply.unwrap();
+    let counts = apply.counts.unwrap();
+    assert_eq!(
+        (apply.apply_id, apply.status(), apply.revision),
+        (0, S::Check, 0)
+    );
+    assert_eq!(
+        (counts.total, counts.pending, counts.invalid),
+        (1_502, 1, 1_501)
+    );
+    assert_eq!(answer.refused.len(), 1_000);
+    let first = &answer.refused[0];
+    assert_eq!((first.ordinal, first.outcome()), (1, O::Invalid));
+    let code = first.reason.as_ref().unwrap().code();
+    assert_eq!(code, ReasonCode::NicknameCharacter);
+    bad.devices = vec![named("no")];
+    let apply = submit(&mut client, bad).await.unwrap().apply.unwrap();
+    assert_eq!((apply.status(), apply.settled), (S::CheckFailed, true));
+    let all = client.list_applies(ListAppliesRequest::default()).await;
+    assert!(all.unwrap().into_inner().applies.is_empty());
+    assert!(upstream.ledger("").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_names_go_the_way_of_all_names() {
+    let (_upstream, _server, mut client, _database) = stack(&[]).await;
+    let made = CheckDevicesRequest {
+        generated: Some(GeneratedNames {
+            count: 12_000,
+            pattern: "lot7-{seq:06}".into(),
+            first: 0,
+        }),
+        ..request("", 0)
+    };
+
+    let apply = accepted(&mut client, made.clone()).await;
+
+    let seen = watch(&mut client, apply.apply_id, 0).await;
+    assert_eq!(seen.last().unwrap().status(), S::CheckSuccess);
+    let devices = list_devices(&mut client, apply.apply_id).await;
+    let expected = (1..=12_000).map(|n| format!("lot7-{n:06}"));
+    assert!(
+        devices
+            .into_iter()
+            .map(|device| device.device_name)
+            .eq(expected)
+    );
+    let both = CheckDevicesRequest {
+        devices: new_devices("light", 1),
+        ..made
+    };
+    let refused = submit(&mut client, both).await.unwrap_err();
+    assert_eq!(fields(&refused), ["generated"]);
 }
