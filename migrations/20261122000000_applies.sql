@@ -216,6 +216,10 @@ CREATE TABLE calls (
     PRIMARY KEY (apply_id, call_no)
 );
 
+-- Who counts the calls of the last minute. Not BRIN: rows that are removed make room for new ones
+-- everywhere in the table, and then every range of it holds some of the last minute.
+CREATE INDEX calls_by_time ON calls (called_at);
+
 -- The quota of each action: when its next call may arrive. Shared by all replicas.
 CREATE TABLE lanes (
     account      text             NOT NULL,
@@ -226,3 +230,11 @@ CREATE TABLE lanes (
     PRIMARY KEY (account, action),
     CONSTRAINT never_faster CHECK (slowed >= 1)
 );
+
+-- How many times the usual spacing a lane keeps now: a slowdown halves every `half` seconds. The
+-- exponent ends at 64, since power() fails where its result is too small for its type.
+CREATE FUNCTION slowed_now(slowed double precision, throttled_at timestamptz, half double precision)
+RETURNS double precision LANGUAGE sql AS $$
+    SELECT greatest(1, slowed * power(0.5, least(64, coalesce(
+        extract(epoch FROM clock_timestamp() - throttled_at)::double precision, 0) / half)))
+$$;

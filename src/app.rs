@@ -140,8 +140,15 @@ async fn serve(
 
     let tasks = TaskTracker::new();
     let hub = Hub::new(store.clone(), &rooms.hub);
+    let rates = rooms.worker.rates();
     let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
-    let service = Service::new(store.clone(), hub.clone(), &rooms.service, stop.clone());
+    let service = Service::new(
+        store.clone(),
+        hub.clone(),
+        rates,
+        &rooms.service,
+        stop.clone(),
+    );
     let health = Health::new().await;
     let readiness = tell_readiness(store.clone(), health.clone(), stop.clone());
     essential(&tasks, stop, "readiness", endless(readiness));

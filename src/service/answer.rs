@@ -148,7 +148,8 @@ fn code(code: ReasonCode) -> pb::ReasonCode {
     }
 }
 
-fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
+/// A moment.
+pub(super) fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
     // The nanoseconds of a moment are below 1,000,000,000 and count forward before 1970 too, as the
     // message wants them.
     prost_types::Timestamp {

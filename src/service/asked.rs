@@ -54,7 +54,7 @@ pub(super) fn applies(request: pb::ListAppliesRequest) -> Result<Applies, Status
     let scope = Scope::new("ListApplies", &parts);
     let before = complaints
         .about_page_token(&scope, &request.page_token)
-        .map(ApplyId);
+        .map(|[before]| ApplyId(before));
     complaints.refuse()?;
     let filter = Filter {
         product_key: Some(request.product_key).filter(|key| !key.is_empty()),
@@ -101,7 +101,8 @@ pub(super) fn devices(request: pb::ListDevicesRequest) -> Result<Devices, Status
     let scope = Scope::new("ListDevices", &[&request.apply_id.to_be_bytes(), &letters]);
     let from = complaints.about_page_token(&scope, &request.page_token);
     complaints.refuse()?;
-    let from = Ordinal::try_from(from.unwrap_or(0)).unwrap_or(Ordinal::MAX);
+    let [from] = from.unwrap_or([0]);
+    let from = Ordinal::try_from(from).unwrap_or(Ordinal::MAX);
     Ok(Devices {
         apply: ApplyId(request.apply_id),
         size,
@@ -183,7 +184,7 @@ mod tests {
                 outcomes: outcomes.to_vec(),
             })
         };
-        let token = page(7, &[2, 3], "").unwrap().scope.token(4_000);
+        let token = page(7, &[2, 3], "").unwrap().scope.token([4_000]);
 
         assert_eq!(page(7, &[3, 2, 2], &token).unwrap().from, 4_000);
         for other in [
@@ -208,7 +209,7 @@ mod tests {
                 ..Default::default()
             })
         };
-        let token = page(&[1, 4], &[("a", "b")], "").unwrap().scope.token(9);
+        let token = page(&[1, 4], &[("a", "b")], "").unwrap().scope.token([9]);
 
         let again = page(&[4, 1, 1], &[("a", "b")], &token).unwrap();
         assert_eq!(again.before, Some(ApplyId(9)));

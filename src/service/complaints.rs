@@ -59,7 +59,11 @@ impl Complaints {
     }
 
     /// Where the page begins; none for the first.
-    pub(super) fn about_page_token(&mut self, scope: &Scope, token: &str) -> Option<i64> {
+    pub(super) fn about_page_token<const N: usize>(
+        &mut self,
+        scope: &Scope,
+        token: &str,
+    ) -> Option<[i64; N]> {
         if token.is_empty() {
             return None;
         }

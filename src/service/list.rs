@@ -26,7 +26,9 @@ impl Service {
                 .iter()
                 .map(|(apply, now)| answer::apply(apply, now))
                 .collect(),
-            next_page_token: next.map(|id| wanted.scope.token(id.0)).unwrap_or_default(),
+            next_page_token: next
+                .map(|id| wanted.scope.token([id.0]))
+                .unwrap_or_default(),
         })
     }
 
@@ -44,7 +46,7 @@ impl Service {
         Ok(pb::ListDevicesResponse {
             next_page_token: page
                 .next
-                .map(|from| wanted.scope.token(from.into()))
+                .map(|from| wanted.scope.token([from.into()]))
                 .unwrap_or_default(),
             devices: page.devices.into_iter().map(answer::device).collect(),
         })

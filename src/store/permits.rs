@@ -6,7 +6,7 @@ use super::{Error, Store, seconds};
 use crate::domain::Lane;
 
 /// After how long half of a slowdown is forgotten.
-const FORGET_SECONDS: f64 = 30.0;
+pub(super) const FORGET_SECONDS: f64 = 30.0;
 
 /// How much a lane slows down at most.
 const SLOWEST: f64 = 16.0;
@@ -40,12 +40,10 @@ impl Store {
             VALUES ($1, $2, clock_timestamp() + make_interval(secs => $4::float8 + $3::float8 * $5::float8))
             ON CONFLICT (account, action) DO UPDATE
             SET next_slot = greatest(l.next_slot, clock_timestamp() + make_interval(secs => $4))
-                + make_interval(secs => $3::float8 * $5::float8 * greatest(1, l.slowed * power(0.5, coalesce(
-                    extract(epoch FROM clock_timestamp() - l.throttled_at)::float8, 0) / $6::float8)))
+                + make_interval(secs => $3::float8 * $5::float8
+                                        * slowed_now(l.slowed, l.throttled_at, $6))
             RETURNING extract(epoch FROM next_slot - clock_timestamp())::float8 AS "end_in!",
-                      greatest(1, slowed * power(0.5, coalesce(
-                          extract(epoch FROM clock_timestamp() - throttled_at)::float8, 0) / $6::float8))
-                      AS "slowed!"
+                      slowed_now(slowed, throttled_at, $6) AS "slowed!"
             "#,
             self.account,
             lane.as_str(),
@@ -70,8 +68,7 @@ impl Store {
     pub async fn slow_down(&self, lane: Lane, pause: Duration) -> Result<(), Error> {
         sqlx::query!(
             r#"UPDATE lanes
-               SET slowed = least($4::float8, 2 * greatest(1, slowed * power(0.5, coalesce(
-                       extract(epoch FROM clock_timestamp() - throttled_at)::float8, 0) / $5::float8))),
+               SET slowed = least($4::float8, 2 * slowed_now(slowed, throttled_at, $5)),
                    throttled_at = clock_timestamp(),
                    next_slot = greatest(next_slot,
                                         clock_timestamp() + make_interval(secs => $3))

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use registrar::{
     proto::{
-        Apply, ApplyStatus as S, CheckDevicesRequest, CheckDevicesResponse, DeviceOutcome as O,
-        GeneratedNames, ListAppliesRequest, ReasonCode,
+        AfterCheck, Apply, ApplyStatus as S, CheckDevicesRequest, CheckDevicesResponse,
+        DeviceOutcome as O, ExplainApplyRequest, FindDeviceRequest, FoundDevice, GeneratedNames,
+        GetQuotaRequest, ListAppliesRequest, ReasonCode, WatchApplyRequest, history_entry::What,
     },
     simulator::PRODUCT,
 };
@@ -183,4 +184,174 @@ async fn generated_names_go_the_way_of_all_names() {
     };
     let refused = submit(&mut client, both).await.unwrap_err();
     assert_eq!(fields(&refused), ["generated"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_found_in_every_apply_it_is_in() {
+    let (_upstream, _server, mut client, _database) = stack(&[]).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let apply = accepted(&mut client, request("light", 3)).await;
+        watch(&mut client, apply.apply_id, 0).await;
+        ids.insert(0, apply.apply_id);
+    }
+    let wanted = FindDeviceRequest {
+        device_name: "light-000001".into(),
+        page_size: 2,
+        ..Default::default()
+    };
+
+    let page = client
+        .find_device(wanted.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    let rest = FindDeviceRequest {
+        page_token: page.next_page_token,
+        ..wanted.clone()
+    };
+    let last = client.find_device(rest.clone()).await.unwrap().into_inner();
+
+    let all: Vec<_> = page.found.iter().chain(&last.found).collect();
+    let at = |found: &FoundDevice| found.apply.as_ref().unwrap().apply_id;
+    assert_eq!(all.iter().map(|found| at(found)).collect::<Vec<_>>(), ids);
+    for found in all {
+        let device = found.device.as_ref().unwrap();
+        assert_eq!((device.ordinal, device.outcome()), (1, O::Valid));
+        assert_eq!(device.device_name, "light-000001");
+    }
+    assert_eq!(last.next_page_token, "");
+    for nowhere in [
+        FindDeviceRequest {
+            device_name: "light-00000".into(),
+            ..wanted.clone()
+        },
+        FindDeviceRequest {
+            product_key: "another".into(),
+            ..wanted.clone()
+        },
+    ] {
+        let page = client.find_device(nowhere).await.unwrap().into_inner();
+        assert!(page.found.is_empty() && page.next_page_token.is_empty());
+    }
+    let unnamed = FindDeviceRequest::default();
+    let refused = client.find_device(unnamed).await.unwrap_err();
+    assert_eq!(fields(&refused), ["device_name"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_an_apply_is_told_in_order_whatever_the_page() {
+    let (_upstream, _server, mut client, _database) = stack(&[]).await;
+    let apply = accepted(
+        &mut client,
+        CheckDevicesRequest {
+            after_check: AfterCheck::RegisterValid.into(),
+            ..request("light", 3)
+        },
+    )
+    .await;
+    let seen = watch(&mut client, apply.apply_id, 0).await;
+    let ask = |page_size, page_token| ExplainApplyRequest {
+        apply_id: apply.apply_id,
+        page_size,
+        page_token,
+    };
+
+    let whole = client.explain_apply(ask(0, String::new())).await;
+    let whole = whole.unwrap().into_inner();
+    let mut pieces = Vec::new();
+    let mut token = String::new();
+    loop {
+        let page = client
+            .explain_apply(ask(1, token))
+            .await
+            .unwrap()
+            .into_inner();
+        assert!(page.entries.len() <= 1);
+        pieces.extend(page.entries);
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+
+    assert_eq!(pieces, whole.entries);
+    assert_eq!(whole.next_page_token, "");
+    assert_eq!(whole.apply.as_ref().unwrap().status(), S::CreateSuccess);
+    let mut events = Vec::new();
+    let mut actions = Vec::new();
+    for entry in whole.entries {
+        match entry.what.unwrap() {
+            What::Event(apply) => events.push(apply),
+            What::Call(call) => {
+                assert!(!call.request_id.is_empty() && call.upstream_apply_id > 0);
+                assert_eq!(call.round, 1);
+                actions.push(call.action);
+            }
+        }
+    }
+    assert_eq!(events, seen);
+    assert_eq!(actions[0], "BatchCheckDeviceNames");
+    actions.dedup();
+    assert!(actions.contains(&"BatchRegisterDeviceWithApplyId".to_owned()));
+    let unknown = ExplainApplyRequest {
+        apply_id: apply.apply_id + 1,
+        ..Default::default()
+    };
+    let refused = client.explain_apply(unknown).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_use_of_each_quota_is_told() {
+    // One check in a long while: the rounds of a second chunk stay due.
+    let (_upstream, _server, mut client, _database) =
+        stack(&["--check-rate", "0.001", "--quota-share", "0.5"]).await;
+    let made = CheckDevicesRequest {
+        generated: Some(GeneratedNames {
+            count: 20_000,
+            pattern: "lot7-{seq:06}".into(),
+            first: 1,
+        }),
+        ..request("", 0)
+    };
+    let apply = accepted(&mut client, made).await;
+    let mut stream = client
+        .watch_apply(WatchApplyRequest {
+            apply_id: apply.apply_id,
+            ..Default::default()
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    while stream
+        .message()
+        .await
+        .unwrap()
+        .unwrap()
+        .apply
+        .unwrap()
+        .counts
+        .unwrap()
+        .valid
+        == 0
+    {}
+
+    let answer = client
+        .get_quota(GetQuotaRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+
+    let quota = |action: &str| {
+        let quotas = &answer.quotas;
+        quotas.iter().find(|quota| quota.action == action).unwrap()
+    };
+    assert_eq!(answer.quotas.len(), 4);
+    let check = quota("BatchCheckDeviceNames");
+    assert_eq!((check.rate, check.calls_last_minute), (0.0005, 1));
+    assert_eq!((check.rounds_due, check.slowed), (1, 1.0));
+    assert!(quota("QueryBatchRegisterDeviceStatus").calls_last_minute >= 1);
+    assert_eq!(quota("BatchRegisterDeviceWithApplyId").rate, 250.0);
+    assert_eq!(quota("QueryPageByApplyId").calls_last_minute, 0);
 }

@@ -1,5 +1,6 @@
 //! The store on a real PostgreSQL: what is claimed, recorded, decided and seen.
 
+mod lookups;
 mod permits;
 mod rounds;
 mod submissions;
