@@ -103,11 +103,10 @@ fn open_store(options: &store::Options) -> anyhow::Result<Store> {
         "no database is given: set --database-url or REGISTRAR_DATABASE_URL, or run `registrar dev`",
     )?;
     let connect = url.parse().context("the database URL is not one")?;
-    Ok(Store::new(
-        connect,
-        options.database_connections,
-        &options.account,
-    ))
+    Ok(
+        Store::new(connect, options.database_connections, &options.account)
+            .with_max_queued(options.max_queued_devices),
+    )
 }
 
 async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
@@ -159,6 +158,13 @@ async fn serve(
         stop,
         "bell",
         endless(async move { bell.pass_rings_on(rings).await }),
+    );
+    let (retained, retention, until) = (store.clone(), rooms.retention, stop.clone());
+    essential(
+        &tasks,
+        stop,
+        "retention",
+        endless(async move { retained.retain(&retention, &until).await }),
     );
     essential(&tasks, stop, "hub", endless(hub.run(stop.clone())));
     essential(&tasks, stop, "worker", endless(worker.run(stop.clone())));

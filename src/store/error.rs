@@ -18,6 +18,14 @@ pub enum Error {
         /// Why not.
         refusal: Refusal,
     },
+    /// Too many devices are on their way; nothing was stored, and the same may fit later.
+    #[error("{queued} devices are on their way and at most {most} may be")]
+    QueueFull {
+        /// How many there are.
+        queued: i64,
+        /// How many there may be.
+        most: i64,
+    },
     /// Another step has the round now; nothing was written.
     #[error("the lease on round {round_no} of apply {apply} was lost")]
     LeaseLost {

@@ -13,8 +13,10 @@ use crate::domain::{
 pub(super) const TURN: Duration = Duration::from_millis(200);
 
 impl Store {
-    /// Stores a submission with its chunks, rounds and first event, in one transaction.
+    /// Stores a submission with its chunks, rounds and first event, in one transaction. Fails with
+    /// [`Error::QueueFull`] if too many devices are on their way.
     pub async fn submit(&self, submission: &Submission) -> Result<(Apply, Snapshot), Error> {
+        self.admit(submission.len() - submission.refused()).await?;
         let mut tx = self.pool.begin().await?;
         let total = submission.len() as i32;
         let invalid = submission.refused() as i32;

@@ -15,7 +15,7 @@ use tonic_types::StatusExt as _;
 
 use crate::support::{
     database::{Database, database},
-    stack::{Client, Server, Upstream, list_devices, named, new_devices, watch},
+    stack::{Client, PATIENCE, Server, Upstream, list_devices, named, new_devices, watch},
 };
 
 /// A simulator without delays, a service with these flags beside it, and a client.
@@ -354,4 +354,92 @@ async fn the_use_of_each_quota_is_told() {
     assert!(quota("QueryBatchRegisterDeviceStatus").calls_last_minute >= 1);
     assert_eq!(quota("BatchRegisterDeviceWithApplyId").rate, 250.0);
     assert_eq!(quota("QueryPageByApplyId").calls_last_minute, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_settled_long_ago_is_removed_and_its_watches_end() {
+    // Looks are numbered in those of the hub; a removed apply is noticed after 120 of them.
+    let (_upstream, _server, mut client, database) = stack(&[
+        "--retain-for",
+        "1h",
+        "--retention-every",
+        "1s",
+        "--look-every",
+        "5ms",
+    ])
+    .await;
+    let apply = accepted(&mut client, request("light", 1)).await;
+    let stays = accepted(&mut client, request("light", 1)).await;
+    for id in [apply.apply_id, stays.apply_id] {
+        watch(&mut client, id, 0).await;
+    }
+    // A watch that waits for more: the apply is registered, and no event of it has come yet.
+    sqlx::query("UPDATE applies SET status = 'CREATE' WHERE apply_id = $1")
+        .bind(apply.apply_id)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let open = WatchApplyRequest {
+        apply_id: apply.apply_id,
+        after_revision: 2,
+        ..Default::default()
+    };
+    let mut stream = client.watch_apply(open).await.unwrap().into_inner();
+
+    sqlx::query(
+        "UPDATE applies SET status = 'CHECK_SUCCESS', created_at = now() - interval '2 hours',
+                            updated_at = now() - interval '2 hours'
+         WHERE apply_id = $1",
+    )
+    .bind(apply.apply_id)
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    let end = tokio::time::timeout(PATIENCE, stream.message())
+        .await
+        .unwrap();
+
+    assert_eq!(end.unwrap_err().code(), Code::NotFound);
+    let all = client
+        .list_applies(ListAppliesRequest::default())
+        .await
+        .unwrap();
+    let left = all.into_inner().applies;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].apply_id, stays.apply_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_takes_no_more_and_says_when_to_come_again() {
+    // One check in a long while: what is submitted stays on its way.
+    let (_upstream, _server, mut client, _database) =
+        stack(&["--check-rate", "0.001", "--max-queued-devices", "100000"]).await;
+    let made = |count| CheckDevicesRequest {
+        generated: Some(GeneratedNames {
+            count,
+            pattern: "lot7-{seq:06}".into(),
+            first: 1,
+        }),
+        ..request("", 0)
+    };
+    accepted(&mut client, made(99_999)).await;
+
+    let refused = submit(&mut client, made(2)).await.unwrap_err();
+
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let details = refused.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "QUEUE_FULL");
+    assert!(details.retry_info().unwrap().retry_delay.is_some());
+    assert_eq!(details.quota_failure().unwrap().violations.len(), 1);
+    accepted(&mut client, made(1)).await;
+    let bad = CheckDevicesRequest {
+        devices: vec![named("no")],
+        ..request("", 0)
+    };
+    accepted(&mut client, bad).await;
+    let judged = CheckDevicesRequest {
+        validate_only: true,
+        ..made(100_000)
+    };
+    assert!(submit(&mut client, judged).await.is_ok());
 }

@@ -2,6 +2,7 @@
 
 mod lookups;
 mod permits;
+mod retention;
 mod rounds;
 mod submissions;
 
