@@ -42,6 +42,12 @@ CREATE TABLE applies (
 ) WITH (fillfactor = 50);
 
 CREATE INDEX applies_by_product ON applies (product_key, apply_id);
+-- Who is on the way. Its predicate costs an apply a heap-only update four times, when the status
+-- changes; counts and times are in no index, or every update would pay.
+CREATE INDEX applies_unsettled ON applies (account) WHERE status IN ('CHECK', 'CREATE');
+
+-- Found by what their submitters call them. Labels never change, so updates stay heap-only.
+CREATE INDEX applies_by_label ON applies USING gin (labels jsonb_path_ops);
 
 -- What each caller's request ids stand for: an answer that can be given again.
 CREATE TABLE requests (
@@ -215,6 +221,10 @@ CREATE TABLE calls (
     request_id        text,
     PRIMARY KEY (apply_id, call_no)
 );
+
+-- Who counts the calls of the last minute. Not BRIN: rows that are removed make room for new ones
+-- everywhere in the table, and then every range of it holds some of the last minute.
+CREATE INDEX calls_by_time ON calls (called_at);
 
 -- The quota of each action: when its next call may arrive. Shared by all replicas.
 CREATE TABLE lanes (

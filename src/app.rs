@@ -127,11 +127,10 @@ fn open_store(options: &store::Options) -> anyhow::Result<Store> {
         "no database is given: set --database-url or REGISTRAR_DATABASE_URL, or run `registrar dev`",
     )?;
     let connect = url.parse().context("the database URL is not one")?;
-    Ok(Store::new(
-        connect,
-        options.database_connections,
-        &options.account,
-    ))
+    Ok(
+        Store::new(connect, options.database_connections, &options.account)
+            .with_max_queued(options.max_queued_devices),
+    )
 }
 
 async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
@@ -164,8 +163,15 @@ async fn serve(
 
     let mut tasks = Essentials::new(stop);
     let hub = Hub::new(store.clone(), &rooms.hub);
+    let rates = rooms.worker.rates();
     let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
-    let service = Service::new(store.clone(), hub.clone(), &rooms.service, stop.clone());
+    let service = Service::new(
+        store.clone(),
+        hub.clone(),
+        rates,
+        &rooms.service,
+        stop.clone(),
+    );
     let health = Health::new().await;
     let readiness = tell_readiness(store.clone(), health.clone(), stop.clone());
     tasks.spawn("readiness", endless(readiness));
@@ -174,6 +180,11 @@ async fn serve(
     tasks.spawn(
         "bell",
         endless(async move { bell.pass_rings_on(rings).await }),
+    );
+    let (retained, retention, until) = (store.clone(), rooms.retention, stop.clone());
+    tasks.spawn(
+        "retention",
+        endless(async move { retained.retain(&retention, &until).await }),
     );
     tasks.spawn("hub", endless(hub.run(stop.clone())));
     tasks.spawn("worker", endless(worker.run(stop.clone())));

@@ -60,6 +60,8 @@ pub struct Rooms {
     #[command(flatten)]
     pub store: store::Options,
     #[command(flatten)]
+    pub retention: store::Retention,
+    #[command(flatten)]
     pub upstream: upstream::Options,
     #[command(flatten)]
     pub worker: worker::Options,
@@ -152,6 +154,7 @@ impl Serve {
     fn check(&self) -> Result<(), String> {
         let worker = &self.rooms.worker;
         worker.check()?;
+        self.rooms.retention.check()?;
         if self.rooms.store.database_connections < 2 {
             return Err("at least 2 connections to the database are needed".into());
         }
@@ -219,6 +222,8 @@ mod tests {
             &["--quota-share", "1.5"],
             &["--database-connections", "1"],
             &["--lease", "20m"],
+            &["--retain-for", "0s"],
+            &["--max-queued-devices", "99999"],
             &["--simulator-exists", "nonsense"],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");

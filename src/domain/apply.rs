@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Corrupt, Counts, Outcome, outcome::words};
+use super::{Corrupt, Counts, Labels, Outcome, outcome::words};
 
 /// The number that callers know an apply by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +71,8 @@ pub struct Apply {
     pub iot_instance_id: String,
     /// What was asked for.
     pub after_check: AfterCheck,
+    /// What its submitter calls it.
+    pub labels: Labels,
     /// When it was submitted.
     pub created_at: OffsetDateTime,
 }

@@ -6,8 +6,10 @@
 
 pub mod apply;
 pub mod device;
+pub mod labels;
 pub mod lane;
 pub mod outcome;
+pub mod pattern;
 pub mod reason;
 pub mod request;
 pub mod retry;
@@ -16,6 +18,7 @@ pub mod submission;
 pub mod waiting;
 
 pub use apply::{AfterCheck, Apply, ApplyId, ApplyStatus, Snapshot};
+pub use labels::Labels;
 pub use lane::Lane;
 pub use outcome::{Counts, Outcome};
 pub use reason::{Reason, ReasonCode};

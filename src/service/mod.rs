@@ -7,11 +7,15 @@
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
 mod answer;
+mod asked;
 mod complaints;
 mod convert;
+mod explain;
+mod find;
 mod health;
 mod list;
 mod page_token;
+mod quota;
 mod read;
 mod requests;
 mod serve;
@@ -29,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    domain::Lane,
     hub::Hub,
     proto::{self as pb, registrar_service_server::RegistrarService},
     store::Store,
@@ -87,6 +92,8 @@ pub struct Options {
 pub struct Service {
     store: Store,
     hub: Hub,
+    /// The calls a second that each lane makes at most.
+    rates: Arc<[(Lane, f64)]>,
     options: Options,
     stop: CancellationToken,
     /// Watches that may look up their apply at one time.
@@ -95,12 +102,20 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for.
-    pub fn new(store: Store, hub: Hub, options: &Options, stop: CancellationToken) -> Self {
+    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for. The
+    /// lanes are worked at these `rates`, in calls a second.
+    pub fn new(
+        store: Store,
+        hub: Hub,
+        rates: Vec<(Lane, f64)>,
+        options: &Options,
+        stop: CancellationToken,
+    ) -> Self {
         let openings = Arc::new(Semaphore::new(OPENINGS));
         Self {
             store,
             hub,
+            rates: rates.into(),
             options: options.clone(),
             stop,
             openings,
@@ -164,22 +179,24 @@ impl RegistrarService for Service {
 
     async fn find_device(
         &self,
-        _: Request<pb::FindDeviceRequest>,
+        request: Request<pb::FindDeviceRequest>,
     ) -> Result<Response<pb::FindDeviceResponse>, Status> {
-        Err(Status::unimplemented("not part of this"))
+        self.found(request.into_inner()).await.map(Response::new)
     }
 
     async fn explain_apply(
         &self,
-        _: Request<pb::ExplainApplyRequest>,
+        request: Request<pb::ExplainApplyRequest>,
     ) -> Result<Response<pb::ExplainApplyResponse>, Status> {
-        Err(Status::unimplemented("not part of this"))
+        self.explained(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn get_quota(
         &self,
         _: Request<pb::GetQuotaRequest>,
     ) -> Result<Response<pb::GetQuotaResponse>, Status> {
-        Err(Status::unimplemented("not part of this"))
+        self.quotas().await.map(Response::new)
     }
 }

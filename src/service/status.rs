@@ -14,6 +14,10 @@ use crate::{
 /// seconds, and a replica takes over at once.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// After how long there may be room in a full queue: at the published rates some 1,000,000 devices
+/// are checked in it.
+const QUEUE_MOVES_IN: Duration = Duration::from_secs(10);
+
 /// What a failure of the store means to a caller.
 pub(super) fn of(error: Error) -> Status {
     match error {
@@ -29,6 +33,7 @@ pub(super) fn of(error: Error) -> Status {
             "the same request was answered and its apply has been removed; call again",
             [],
         ),
+        Error::QueueFull { queued, most } => queue_full(queued, most),
         Error::Unreachable(_) => {
             tracing::debug!(error = &error as &dyn StdError, "a call found no database");
             unavailable(
@@ -177,6 +182,18 @@ fn not_acceptable(id: ApplyId, status: ApplyStatus, refusal: Refusal) -> Status 
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
+fn queue_full(queued: i64, most: i64) -> Status {
+    let message = format!(
+        "{queued} devices are on their way and this server takes at most {most}; nothing was \
+         stored, submit them again later"
+    );
+    let metadata = [("queued", queued.to_string()), ("most", most.to_string())];
+    let mut details = info("QUEUE_FULL", metadata);
+    details.add_quota_failure_violation("queued devices", message.clone());
+    details.set_retry_info(Some(QUEUE_MOVES_IN));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 fn unavailable(
     reason: &str,
     message: &str,
@@ -214,6 +231,7 @@ mod tests {
         let all = [
             of(Error::NoSuchApply(APPLY)),
             of(corrupt()),
+            of(Error::QueueFull { queued: 9, most: 8 }),
             invalid(vec![FieldViolation::new("devices", "is empty")], 0),
             from_the_future(APPLY, 9, 4),
             stopping(APPLY, 3),
@@ -249,6 +267,16 @@ mod tests {
             (Code::Internal, "internal error")
         );
         assert!(!format!("{status:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn a_full_queue_says_which_quota_and_when_to_come_again() {
+        let status = of(Error::QueueFull { queued: 9, most: 8 });
+
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let details = status.get_error_details();
+        assert_eq!(details.quota_failure().unwrap().violations.len(), 1);
+        assert!(details.retry_info().unwrap().retry_delay.is_some());
     }
 
     #[test]

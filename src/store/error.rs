@@ -27,6 +27,14 @@ pub enum Error {
     /// The request was answered, and its apply was removed meanwhile.
     #[error("the request was answered before and its apply is gone")]
     RequestLost,
+    /// Too many devices are on their way; nothing was stored, and the same may fit later.
+    #[error("{queued} devices are on their way and at most {most} may be")]
+    QueueFull {
+        /// How many there are.
+        queued: i64,
+        /// How many there may be.
+        most: i64,
+    },
     /// Another step has the round now; nothing was written.
     #[error("the lease on round {round_no} of apply {apply} was lost")]
     LeaseLost {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, requests, seconds};
+use super::{Error, Store, chunk, follow, labels, requests, seconds};
 use crate::domain::{
     Apply, ApplyId, ApplyStatus, Outcome, RequestKey, Snapshot, Submission, apply::Standing,
-    outcome::Counts, submission::ChunkOf,
+    submission::ChunkOf,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -15,7 +15,8 @@ pub(super) const TURN: Duration = Duration::from_millis(200);
 
 impl Store {
     /// Stores a submission with its chunks, rounds and first event, in one transaction. One that was
-    /// stored before under the same key is not stored again.
+    /// stored before under the same key is not stored again. Fails with [`Error::QueueFull`] if too
+    /// many devices are on their way.
     pub async fn submit(
         &self,
         submission: &Submission,
@@ -24,13 +25,14 @@ impl Store {
         if let Some(answer) = self.answered(key).await? {
             return Ok(answer);
         }
+        self.admit(submission.len() - submission.refused()).await?;
         let mut tx = self.pool.begin().await?;
         let total = submission.len() as i32;
         let invalid = submission.refused() as i32;
         let row = sqlx::query!(
             r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
-                                    sealed, revision, total, invalid)
-               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6)
+                                    sealed, revision, total, invalid, labels)
+               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb)
                RETURNING apply_id, created_at"#,
             self.account,
             submission.product_key,
@@ -38,6 +40,7 @@ impl Store {
             submission.after_check.as_str(),
             total,
             invalid,
+            labels::json(&submission.labels),
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -46,6 +49,7 @@ impl Store {
             product_key: submission.product_key.clone(),
             iot_instance_id: submission.iot_instance_id.clone(),
             after_check: submission.after_check,
+            labels: submission.labels.clone(),
             created_at: row.created_at,
         };
         // Before the bulk of the work, and waiting for whoever is at it with the same key.
@@ -66,7 +70,7 @@ impl Store {
                 after_check: apply.after_check,
                 sealed: true,
                 cancelling: false,
-                counts: Counts::from_array([total - invalid, 0, invalid, 0, 0, 0, 0]),
+                counts: submission.counts(),
             },
         };
         let snapshot = locked.follow(&mut tx, true).await?;

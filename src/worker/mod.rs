@@ -101,13 +101,23 @@ impl Options {
     /// From one slot of a lane to the next: the published rate, thinned so that no sliding second
     /// sees more than it although a call may be late by the permit window.
     fn spacing(&self, lane: Lane) -> Duration {
+        (Duration::from_secs(1) + self.permit_window).div_f64(self.rate(lane))
+    }
+
+    /// The calls of each lane that any second sees at most.
+    pub fn rates(&self) -> Vec<(Lane, f64)> {
+        let lanes = Lane::ALL.iter().copied();
+        lanes.map(|lane| (lane, self.rate(lane))).collect()
+    }
+
+    fn rate(&self, lane: Lane) -> f64 {
         let rate = match lane {
             Lane::Check => self.check_rate,
             Lane::Status => self.status_rate,
             Lane::Register => self.register_rate,
             Lane::Page => self.page_rate,
         };
-        (Duration::from_secs(1) + self.permit_window).div_f64(rate * self.quota_share)
+        rate * self.quota_share
     }
 }
 

@@ -12,3 +12,4 @@ mod flow;
 mod private_postgres;
 mod store;
 mod support;
+mod surface;

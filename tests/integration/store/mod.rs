@@ -1,7 +1,9 @@
 //! The store on a real PostgreSQL: what is claimed, recorded, decided and seen.
 
+mod lookups;
 mod permits;
 mod requests;
+mod retention;
 mod rounds;
 mod submissions;
 
