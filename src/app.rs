@@ -1,6 +1,13 @@
 //! Builds the rooms and joins them; the only file that knows all of them.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    io::{BufWriter, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -14,7 +21,7 @@ use tracing::{Instrument as _, info_span};
 
 use crate::{
     admin,
-    cli::Submit,
+    cli::{self, Submit},
     config::{Command, Config, Dev, Migrate, Serve, Simulate},
     dev::Database,
     hub::Hub,
@@ -28,24 +35,28 @@ use crate::{
 /// How often readiness is looked at.
 const READINESS: Duration = Duration::from_secs(2);
 
-/// Does what the command line says, until it is done or told to stop.
-pub fn run(config: Config) -> anyhow::Result<()> {
+/// Does what the command line says, until it is done or told to stop, and gives the code to exit
+/// with.
+pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     let default = match config.command {
         Command::Dev(_) => "warn,registrar::app=info",
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
+        Command::Client(_) => "error",
     };
     crate::telemetry::start(config.telemetry, default);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        let stop = stop_on_signal()?;
         match config.command {
-            Command::Serve(settings) => serve(*settings, &stop, None).await,
-            Command::Migrate(settings) => migrate(&settings).await,
-            Command::Simulate(settings) => simulate(settings, stop).await,
-            Command::Dev(settings) => dev(*settings, stop).await,
+            Command::Serve(settings) => serve(*settings, &stop_on_signal()?, None).await?,
+            Command::Migrate(settings) => migrate(&settings).await?,
+            Command::Simulate(settings) => simulate(settings, stop_on_signal()?).await?,
+            Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
+            // A signal ends it as it ends any other tool: what it watches goes on without it.
+            Command::Client(command) => return Ok(client(command).await),
         }
+        Ok(ExitCode::SUCCESS)
     });
     // What has not ended by now was given its time.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -131,6 +142,19 @@ fn open_store(options: &store::Options) -> anyhow::Result<Store> {
         Store::new(connect, options.database_connections, &options.account)
             .with_max_queued(options.max_queued_devices),
     )
+}
+
+/// A client command, which tells people what went wrong in the way that wrong usage is told.
+async fn client(command: cli::Command) -> ExitCode {
+    let mut out = BufWriter::new(std::io::stdout());
+    match cli::run(command, &mut out).await {
+        Ok(ended) => ended.into(),
+        Err(error) => {
+            // What is already found out stands before what went wrong, where both can be told.
+            drop((out.flush(), writeln!(std::io::stderr(), "error: {error:#}")));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
