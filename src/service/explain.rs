@@ -35,7 +35,11 @@ impl Service {
         let is_last = entries.len() <= size;
         entries.truncate(size);
         let next = entries.last().filter(|_| !is_last);
-        let waiting = self.store.waiting(apply.id, now.status).await.map_err(status::of)?;
+        let waiting = self
+            .store
+            .waiting(apply.id, now.status)
+            .await
+            .map_err(status::of)?;
         Ok(pb::ExplainApplyResponse {
             next_page_token: next
                 .map(|entry| wanted.scope.token(cursor(entry.moment)))
