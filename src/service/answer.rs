@@ -32,7 +32,6 @@ pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
         settled: at.status.is_settled(),
         cancelling: at.cancelling && !at.status.is_settled(),
         labels: labels(&apply.labels),
-        ..Default::default()
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Judged {
     /// Whether the attempt came to nothing.
     pub(super) counts: bool,
     /// Whether the answer took the round no further.
-    pub(super) setback: bool,
+    pub(super) is_setback: bool,
     /// What was read of the result.
     pub(super) pages: Pages,
 }
@@ -64,7 +64,7 @@ impl Judged {
             next: Next::Event(event),
             pause: Duration::ZERO,
             counts: false,
-            setback: false,
+            is_setback: false,
             pages: Pages::Kept,
         }
     }
@@ -81,15 +81,15 @@ impl Judged {
             next: Next::Wait,
             pause,
             counts: false,
-            setback: false,
+            is_setback: false,
             pages: Pages::Kept,
         }
     }
 
     /// The same, as an answer that took the round no further.
-    pub(super) fn as_setback(self) -> Self {
+    pub(super) fn setback(self) -> Self {
         Self {
-            setback: true,
+            is_setback: true,
             ..self
         }
     }
@@ -196,7 +196,7 @@ pub(super) fn status(
 /// An upstream apply that the upstream does not know (any more): proof that nothing was registered
 /// under it once no request to register can be under way.
 fn not_found(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
-    let again = Judged::wait(setback_pause(claim)).as_setback();
+    let again = Judged::wait(setback_pause(claim)).setback();
     match claim.round.phase {
         Phase::Checking if claim.setbacks >= BELIEVED_AFTER => Judged::now(Event::ApplyGone),
         Phase::Registering if is_closed(answer, claim, window) => Judged::now(Event::ApplyGone),
@@ -212,9 +212,9 @@ fn unheard(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
     };
     let pause = setback_pause(claim);
     if is_closed(answer, claim, window) {
-        Judged::after(pause, Event::NotRegistered).as_setback()
+        Judged::after(pause, Event::NotRegistered).setback()
     } else if may_be_sent_again(answer.at, &intent, window) {
-        Judged::after(pause, Event::RegisterUnheard).as_setback()
+        Judged::after(pause, Event::RegisterUnheard).setback()
     } else {
         let left = window - (answer.at - intent.signed_at);
         Judged::wait(AFTER_REFUSAL.max(left.try_into().unwrap_or_default()))
@@ -258,10 +258,10 @@ pub(super) fn register(answer: &Answer<Registered>, claim: &Claim, fresh: bool) 
             counts,
             ..Judged::after(pause, Event::RegisterUnheard)
         },
-        (Verdict::Final, true) if error.not_found() => Judged::now(Event::ApplyGone).as_setback(),
+        (Verdict::Final, true) if error.not_found() => Judged::now(Event::ApplyGone).setback(),
         (Verdict::Final, true) if is(error, "iot.device.IncorrentDeviceApplyInfo") => {
             let pause = AFTER_REFUSAL.max(backoff(i32::from(claim.setbacks) + 1));
-            Judged::after(pause, Event::RegisterRefused).as_setback()
+            Judged::after(pause, Event::RegisterRefused).setback()
         }
         // Refused although, or because, an earlier request was heard; refused for a reason that no
         // document names; or not known at all. The status tells.

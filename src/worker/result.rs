@@ -29,7 +29,7 @@ pub(super) fn count(answer: &Answer<Page>, claim: &Claim, members: &Members) -> 
         Ok(page) => {
             let short = page.total < members.ordinals.len() as u64;
             if short && claim.setbacks < BELIEVED_AFTER {
-                Judged::wait(backoff(i32::from(claim.setbacks) + 1)).as_setback()
+                Judged::wait(backoff(i32::from(claim.setbacks) + 1)).setback()
             } else {
                 Judged::now(Event::Counted { total: page.total })
             }
@@ -62,7 +62,7 @@ pub(super) fn list(
         .collect();
     if (listed.len() as u64) < page.total && claim.setbacks < BELIEVED_AFTER {
         // Rows moved between pages while they were read.
-        let again = Judged::wait(backoff(i32::from(claim.setbacks) + 1)).as_setback();
+        let again = Judged::wait(backoff(i32::from(claim.setbacks) + 1)).setback();
         return Judged {
             pages: Pages::Forgotten,
             ..again

@@ -188,7 +188,7 @@ impl Worker {
             next: Next::Wait,
             pause: Duration::ZERO,
             counts: false,
-            setback: false,
+            is_setback: false,
             pages: Pages::Kept,
         };
         self.record(claim, None, unchanged, None).await
@@ -251,7 +251,7 @@ impl Worker {
             _ => Members::default(),
         };
         let before = claim.round.phase;
-        let mut setbacks = claim.setbacks + i16::from(judged.setback);
+        let mut setbacks = claim.setbacks + i16::from(judged.is_setback);
         let (change, asked, open_intent) = match judged.next {
             Next::Wait => (judge::unchanged(&claim.round), false, true),
             Next::Event(event) => {
