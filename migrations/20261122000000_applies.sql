@@ -13,6 +13,8 @@ CREATE TABLE applies (
     after_check     text        NOT NULL,
     status          text        NOT NULL,
     sealed          boolean     NOT NULL,  -- its last device is stored
+    cancelling      boolean     NOT NULL DEFAULT false,  -- nothing unsent is sent any more
+    labels          jsonb       NOT NULL DEFAULT '{}',
     revision        bigint      NOT NULL,  -- of its latest event
     total           integer     NOT NULL,
     valid           integer     NOT NULL DEFAULT 0,
@@ -35,8 +37,29 @@ CREATE TABLE applies (
         OR invalid + created + failed + unknown + cancelled = total),
     CONSTRAINT all_created_on_success CHECK (
         status <> 'CREATE_SUCCESS' OR failed + unknown + cancelled = 0),
+    CONSTRAINT cancelled_on_request CHECK (status <> 'CANCELLED' OR cancelling),
     CONSTRAINT sealed_before_registered CHECK (sealed OR created + failed + unknown = 0)
 ) WITH (fillfactor = 50);
+
+CREATE INDEX applies_by_product ON applies (product_key, apply_id);
+-- Who is on the way. Its predicate costs an apply a heap-only update four times, when the status
+-- changes; counts and times are in no index, or every update would pay.
+CREATE INDEX applies_unsettled ON applies (account) WHERE status IN ('CHECK', 'CREATE');
+
+-- Found by what their submitters call them. Labels never change, so updates stay heap-only.
+CREATE INDEX applies_by_label ON applies USING gin (labels jsonb_path_ops);
+
+-- What each caller's request ids stand for: an answer that can be given again.
+CREATE TABLE requests (
+    caller      text        NOT NULL,  -- empty: anyone
+    request_id  text        NOT NULL,
+    fingerprint bytea       NOT NULL,  -- of the request's content
+    apply_id    bigint      NOT NULL REFERENCES applies ON DELETE CASCADE,
+    revision    bigint      NOT NULL,  -- of the event that was the answer
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (caller, request_id)
+);
+CREATE INDEX requests_by_apply ON requests (apply_id);
 
 -- 10,000 devices a row, as columns, in the order they came: chunk_no * 10000 is the first ordinal.
 -- Names and nicknames are written once. Outcomes hold a letter a device: P(ending) V(alid)
@@ -127,6 +150,7 @@ CREATE TABLE rounds (
     upstream_apply_id bigint,
     nameless          smallint    NOT NULL DEFAULT 0,  -- failures in a row that named no device
     attempts          integer     NOT NULL DEFAULT 0,  -- claims in a row that came to nothing
+    setbacks          smallint    NOT NULL DEFAULT 0,  -- answers in a row that took it no further
     page              integer     NOT NULL DEFAULT 0,  -- result pages read
     asked_at          timestamptz,           -- when the call was made whose result is awaited
     checked_at        timestamptz,           -- when the upstream apply passed its check
@@ -149,10 +173,11 @@ CREATE TABLE rounds (
     CONSTRAINT intent_before_call CHECK (phase <> 'REGISTERING' OR intent_at IS NOT NULL),
     CONSTRAINT intent_while_registering CHECK (
         intent_at IS NULL OR phase IN ('REGISTER', 'REGISTERING'))
-) WITH (fillfactor = 70);
+);
 
--- Whose turn it is in each lane.
+-- Whose turn it is in each lane, and when the next one is due.
 CREATE INDEX rounds_by_turn ON rounds (account, lane, turn_at) WHERE due_at IS NOT NULL;
+CREATE INDEX rounds_by_time ON rounds (account, lane, due_at) WHERE due_at IS NOT NULL;
 
 -- Result pages read so far by a round that lists what was created; folded into its chunks once.
 CREATE TABLE listed (
@@ -176,6 +201,7 @@ CREATE TABLE events (
     failed    integer     NOT NULL,
     unknown   integer     NOT NULL,
     cancelled integer     NOT NULL,
+    cancelling boolean    NOT NULL,
     at        timestamptz NOT NULL,
     PRIMARY KEY (apply_id, revision)
 );
@@ -191,9 +217,14 @@ CREATE TABLE calls (
     took_ms           integer     NOT NULL,
     result            text        NOT NULL,  -- a status, OK, or the code or kind of the failure
     message           text,                  -- of a failure, scrubbed and at most 256 bytes
+    scope             text,                  -- of a failure: how far its cause reaches
     request_id        text,
     PRIMARY KEY (apply_id, call_no)
 );
+
+-- Who counts the calls of the last minute. Not BRIN: rows that are removed make room for new ones
+-- everywhere in the table, and then every range of it holds some of the last minute.
+CREATE INDEX calls_by_time ON calls (called_at);
 
 -- The quota of each action: when its next call may arrive. Shared by all replicas.
 CREATE TABLE lanes (
@@ -205,3 +236,11 @@ CREATE TABLE lanes (
     PRIMARY KEY (account, action),
     CONSTRAINT never_faster CHECK (slowed >= 1)
 );
+
+-- How much of a slowdown is left: half of it after every 30 s. The power is bounded, since one too
+-- small for a double is an error.
+CREATE FUNCTION slowdown(slowed double precision, throttled_at timestamptz)
+RETURNS double precision
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN greatest(1, slowed * power(0.5, least(100, coalesce(
+    extract(epoch FROM clock_timestamp() - throttled_at)::double precision / 30, 0))));

@@ -1,19 +1,27 @@
 //! Builds the rooms and joins them; the only file that knows all of them.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    io::{BufWriter, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
+    task::JoinSet,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 
 use crate::{
     admin,
-    cli::Submit,
+    cli::{self, Submit},
     config::{Command, Config, Dev, Migrate, Serve, Simulate},
     dev::Database,
     hub::Hub,
@@ -27,24 +35,28 @@ use crate::{
 /// How often readiness is looked at.
 const READINESS: Duration = Duration::from_secs(2);
 
-/// Does what the command line says, until it is done or told to stop.
-pub fn run(config: Config) -> anyhow::Result<()> {
+/// Does what the command line says, until it is done or told to stop, and gives the code to exit
+/// with.
+pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     let default = match config.command {
         Command::Dev(_) => "warn,registrar::app=info",
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
+        Command::Client(_) => "error",
     };
     crate::telemetry::start(config.telemetry, default);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        let stop = stop_on_signal()?;
         match config.command {
-            Command::Serve(settings) => serve(*settings, &stop, None).await,
-            Command::Migrate(settings) => migrate(&settings).await,
-            Command::Simulate(settings) => simulate(settings, stop).await,
-            Command::Dev(settings) => dev(*settings, stop).await,
+            Command::Serve(settings) => serve(*settings, &stop_on_signal()?, None).await?,
+            Command::Migrate(settings) => migrate(&settings).await?,
+            Command::Simulate(settings) => simulate(settings, stop_on_signal()?).await?,
+            Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
+            // A signal ends it as it ends any other tool: what it watches goes on without it.
+            Command::Client(command) => return Ok(client(command).await),
         }
+        Ok(ExitCode::SUCCESS)
     });
     // What has not ended by now was given its time.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -77,19 +89,42 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Runs a task that the process cannot do without: when it ends, all ends.
-fn essential<F>(tasks: &TaskTracker, stop: &CancellationToken, name: &'static str, task: F)
-where
-    F: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    let fuse = stop.clone().drop_guard(); // fires on return and on panic alike
-    let run = async move {
-        let _fuse = fuse;
-        if let Err(error) = task.await {
-            tracing::error!(error = format!("{error:#}"), "a task failed");
+/// Tasks that the process cannot do without: when one ends, all are asked to, and if it failed the
+/// process fails. A half-alive server is worse than a restart.
+struct Essentials {
+    tasks: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Essentials {
+    fn new(stop: &CancellationToken) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            stop: stop.clone(),
         }
-    };
-    tasks.spawn(run.instrument(info_span!("task", name)));
+    }
+
+    fn spawn<F>(&mut self, name: &'static str, task: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let fuse = self.stop.clone().drop_guard(); // fires on return and on panic alike
+        let run = async move {
+            let _fuse = fuse;
+            task.await.with_context(|| format!("{name} failed"))
+        };
+        self.tasks.spawn(run.instrument(info_span!("task", name)));
+    }
+
+    /// Waits for all of them; fails if one did.
+    async fn wait(&mut self) -> anyhow::Result<()> {
+        let mut first = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = ended.unwrap_or_else(|panic| Err(panic.into()));
+            first = first.and(ended);
+        }
+        first
+    }
 }
 
 /// A task that ends only when it is told to.
@@ -103,11 +138,23 @@ fn open_store(options: &store::Options) -> anyhow::Result<Store> {
         "no database is given: set --database-url or REGISTRAR_DATABASE_URL, or run `registrar dev`",
     )?;
     let connect = url.parse().context("the database URL is not one")?;
-    Ok(Store::new(
-        connect,
-        options.database_connections,
-        &options.account,
-    ))
+    Ok(
+        Store::new(connect, options.database_connections, &options.account)
+            .with_max_queued(options.max_queued_devices),
+    )
+}
+
+/// A client command, which tells people what went wrong in the way that wrong usage is told.
+async fn client(command: cli::Command) -> ExitCode {
+    let mut out = BufWriter::new(std::io::stdout());
+    match cli::run(command, &mut out).await {
+        Ok(ended) => ended.into(),
+        Err(error) => {
+            // What is already found out stands before what went wrong, where both can be told.
+            drop((out.flush(), writeln!(std::io::stderr(), "error: {error:#}")));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
@@ -138,36 +185,41 @@ async fn serve(
     let admin_listener = bind(settings.admin_listen, "--admin-listen").await?;
     let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-    let tasks = TaskTracker::new();
+    let mut tasks = Essentials::new(stop);
     let hub = Hub::new(store.clone(), &rooms.hub);
+    let rates = rooms.worker.rates();
     let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
-    let service = Service::new(store.clone(), hub.clone(), &rooms.service, stop.clone());
+    let service = Service::new(
+        store.clone(),
+        hub.clone(),
+        rates,
+        &rooms.service,
+        stop.clone(),
+    );
     let health = Health::new().await;
     let readiness = tell_readiness(store.clone(), health.clone(), stop.clone());
-    essential(&tasks, stop, "readiness", endless(readiness));
+    tasks.spawn("readiness", endless(readiness));
     let bell = store.clone();
     let rings = stop.clone();
-    essential(
-        &tasks,
-        stop,
+    tasks.spawn(
         "bell",
         endless(async move { bell.pass_rings_on(rings).await }),
     );
-    essential(&tasks, stop, "hub", endless(hub.run(stop.clone())));
-    essential(&tasks, stop, "worker", endless(worker.run(stop.clone())));
-    essential(
-        &tasks,
-        stop,
+    let (retained, retention, until) = (store.clone(), rooms.retention, stop.clone());
+    tasks.spawn(
+        "retention",
+        endless(async move { retained.retain(&retention, &until).await }),
+    );
+    tasks.spawn("hub", endless(hub.run(stop.clone())));
+    tasks.spawn("worker", endless(worker.run(stop.clone())));
+    tasks.spawn(
         "admin",
         admin::serve(admin_listener, store.clone(), stop.clone()),
     );
-    essential(
-        &tasks,
-        stop,
+    tasks.spawn(
         "service",
         service::serve(service, listener, health, settings.grace),
     );
-    tasks.close();
     tracing::info!(listen = %address, admin = %admin, "registrar serves");
     if let Some(ready) = ready {
         // Nobody may be waiting any more.
@@ -175,14 +227,12 @@ async fn serve(
     }
 
     stop.cancelled().await;
-    if tokio::time::timeout(settings.grace, tasks.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!("the grace is over; what is in flight is left to the leases");
-    }
+    let ended = tokio::time::timeout(settings.grace, tasks.wait()).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), store.close()).await;
-    Ok(())
+    ended.unwrap_or_else(|_| {
+        tracing::warn!("the grace is over; what is in flight is left to the leases");
+        Ok(())
+    })
 }
 
 /// Ready is who reaches the database.
@@ -231,16 +281,11 @@ async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow:
     upstream.upstream_access_key_id = Some(simulator::ACCESS_KEY_ID.to_owned());
     upstream.upstream_access_key_secret = Some(simulator::ACCESS_KEY_SECRET.parse()?);
 
-    let tasks = TaskTracker::new();
+    let mut tasks = Essentials::new(stop);
     let (ready, address) = oneshot::channel();
     // The simulator ends after the service, so that steps in flight get their answers.
     let served = CancellationToken::new();
-    essential(
-        &tasks,
-        stop,
-        "simulator",
-        simulator.serve(listener, served.clone()),
-    );
+    tasks.spawn("simulator", simulator.serve(listener, served.clone()));
     let submit = submit(address, settings.submit, settings.exit, stop);
     let serve = async {
         let _fuse = stop.clone().drop_guard();
@@ -248,9 +293,8 @@ async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow:
     };
     let (serving, submitted) = tokio::join!(serve, submit);
     served.cancel();
-    tasks.close();
-    tasks.wait().await;
-    serving.and(submitted)
+    let simulated = tasks.wait().await;
+    serving.and(submitted).and(simulated)
 }
 
 /// Submits a file as a client would, once calls are served. A failure stops the process.

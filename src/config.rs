@@ -1,10 +1,10 @@
 //! Every setting, from flags and from the environment. No room reads the environment itself.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{dev, hub, service, simulator, store, telemetry, upstream, worker};
+use crate::{cli, dev, hub, service, simulator, store, telemetry, upstream, worker};
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
 #[derive(Debug, Parser)]
@@ -30,6 +30,9 @@ pub enum Command {
     Simulate(Simulate),
     /// Serve everything in one process: a private PostgreSQL, the simulator and the service
     Dev(Box<Dev>),
+    /// Speak to the service as a client.
+    #[command(flatten)]
+    Client(cli::Command),
 }
 
 /// Settings of `serve`.
@@ -59,6 +62,8 @@ pub struct Serve {
 pub struct Rooms {
     #[command(flatten)]
     pub store: store::Options,
+    #[command(flatten)]
+    pub retention: store::Retention,
     #[command(flatten)]
     pub upstream: upstream::Options,
     #[command(flatten)]
@@ -127,9 +132,15 @@ pub struct Dev {
 }
 
 impl Config {
+    /// What the command line and the environment say, checked. Help that was asked for comes as an
+    /// error, too.
+    pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(line)?.checked()
+    }
+
     /// Fills in what the environment says under other names, and refuses settings that are each
     /// fine and together wrong.
-    pub fn checked(mut self) -> Result<Self, clap::Error> {
+    fn checked(mut self) -> Result<Self, clap::Error> {
         match &mut self.command {
             Command::Serve(serve) => {
                 database_url(&mut serve.rooms.store);
@@ -143,8 +154,21 @@ impl Config {
                 check(dev.simulator.check())?;
                 check(dev.serve.check())?;
             }
+            Command::Client(_) => {}
         }
         Ok(self)
+    }
+}
+
+/// Says what is wrong with the command line, or the help that was asked for, and gives the code to
+/// exit with: 1 for what is wrong, since 2 is said of devices.
+pub fn refuse(error: &clap::Error) -> ExitCode {
+    // Where nobody reads, there is nobody to tell.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     }
 }
 
@@ -152,6 +176,7 @@ impl Serve {
     fn check(&self) -> Result<(), String> {
         let worker = &self.rooms.worker;
         worker.check()?;
+        self.rooms.retention.check()?;
         if self.rooms.store.database_connections < 2 {
             return Err("at least 2 connections to the database are needed".into());
         }
@@ -195,6 +220,7 @@ mod tests {
         {
             let settings = subcommand
                 .get_arguments()
+                .filter(|arg| !arg.is_positional())
                 .filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()));
             for setting in settings {
                 let flag = setting.get_long().expect("every setting is a flag");
@@ -210,7 +236,7 @@ mod tests {
     fn settings_that_disagree_are_refused() {
         let parse = |flags: &[&str]| {
             let base = ["registrar", "dev"].iter().chain(flags);
-            Config::try_parse_from(base).and_then(Config::checked)
+            Config::read(base.map(OsString::from))
         };
         assert!(parse(&[]).is_ok());
         for flags in [
@@ -219,9 +245,49 @@ mod tests {
             &["--quota-share", "1.5"],
             &["--database-connections", "1"],
             &["--lease", "20m"],
+            &["--retain-for", "0s"],
+            &["--max-queued-devices", "99999"],
             &["--simulator-exists", "nonsense"],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_exits_with_1_and_help_with_0() {
+        let read = |line: &str| Config::read(line.split(' ').map(OsString::from));
+        for line in [
+            "registrar",
+            "registrar nonsense",
+            "registrar check --product-key a1",
+            "registrar check devices.csv",
+            "registrar check devices.csv --product-key a1 --generate p-{seq} --count 3",
+            "registrar check --product-key a1 --generate p-{seq}",
+            "registrar check devices.csv --product-key a1 --label lot",
+            "registrar get seventeen",
+            "registrar get 0",
+            "registrar list --status done",
+            "registrar list --limit 0",
+            "registrar watch 17 --after-revision=-1",
+        ] {
+            let error = read(line).expect_err(line);
+            assert_eq!(refuse(&error), ExitCode::FAILURE, "{line}");
+        }
+        for line in [
+            "registrar --help",
+            "registrar check --help",
+            "registrar --version",
+        ] {
+            let error = read(line).expect_err(line);
+            assert_eq!(refuse(&error), ExitCode::SUCCESS, "{line}");
+        }
+        for line in [
+            "registrar check - --product-key a1 --label lot=7 --label shift=late --no-watch",
+            "registrar check --product-key a1 --generate p-{seq} --count 3 --validate-only",
+            "registrar list --status check-failed,CREATE_FAILED --label lot=7",
+            "registrar devices 17 --outcome invalid --outcome failed",
+        ] {
+            assert!(read(line).is_ok(), "{line}");
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use registrar::{app, config::Config};
+use registrar::{
+    app,
+    config::{self, Config},
+};
 
 fn main() -> ExitCode {
-    let config = match Config::parse().checked() {
+    let config = match Config::read(std::env::args_os()) {
         Ok(config) => config,
-        Err(error) => error.exit(),
+        Err(error) => return config::refuse(&error),
     };
     match app::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE

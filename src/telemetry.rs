@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 #[group(skip)]
 pub struct Options {
     /// What is logged, such as `info` or `warn,registrar::worker=debug`. `dev` logs where it
-    /// serves and warnings, the others information, unless this says otherwise
+    /// serves and warnings, the client errors, the others information, unless this says otherwise
     #[arg(long, env = "REGISTRAR_LOG", global = true)]
     pub log: Option<EnvFilter>,
 

@@ -30,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "worker",
             "service",
             "admin",
+            "cli",
             "telemetry",
             "simulator",
             "dev",

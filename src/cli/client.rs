@@ -6,14 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use tonic::{
     Code, Request, Response, Status,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::failure;
-use crate::proto::{Apply, CheckDevicesRequest, registrar_service_client::RegistrarServiceClient};
+use super::{failure, patience::Patience, shown};
+use crate::proto::{
+    CheckDevicesRequest, CheckDevicesResponse, registrar_service_client::RegistrarServiceClient,
+};
 
 pub(super) type Client = RegistrarServiceClient<Channel>;
 
@@ -57,20 +59,50 @@ pub(super) async fn connect(server: &str) -> anyhow::Result<Client> {
     }
 }
 
-/// Submits devices, once: the call is not repeatable, so an answer that is lost stays lost.
+/// Makes a call that is harmless to repeat, and repeats it while the failure is a passing one.
+///
+/// # Errors
+///
+/// What the server refuses for good, and what still fails when the patience is used up; `doing`
+/// says in the text what was being done.
+pub(super) async fn ask<M, T, F>(
+    client: &Client,
+    doing: &str,
+    message: &M,
+    call: impl Fn(Client, Request<M>) -> F,
+) -> anyhow::Result<T>
+where
+    M: Clone,
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    let answer = repeated(client, message, call).await;
+    answer.map_err(|status| failure::while_doing(doing, &status))
+}
+
+/// Submits devices, under the request id that makes this repeatable.
 pub(super) async fn submit(
-    client: &mut Client,
-    request: CheckDevicesRequest,
-) -> anyhow::Result<Apply> {
-    let answer = answer(client.check_devices(timed(request))).await;
-    let answer = answer.map_err(|status| not_submitted(&status))?;
-    answer
-        .apply
-        .context("submitting the devices: the server answered without an apply")
+    client: &Client,
+    request: &CheckDevicesRequest,
+) -> anyhow::Result<CheckDevicesResponse> {
+    let call = |mut client: Client, request| async move { client.check_devices(request).await };
+    let answer = repeated(client, request, call).await;
+    answer.map_err(|status| not_submitted(&status, request))
+}
+
+/// Moves on to the next page. Whether there is one; the same page again would never end.
+pub(super) fn turn(token: &mut String, next: String) -> anyhow::Result<bool> {
+    if next.is_empty() {
+        return Ok(false);
+    }
+    if *token == next {
+        bail!("the server answered with the same page again");
+    }
+    *token = next;
+    Ok(true)
 }
 
 /// A request that tells the server how long its answer is waited for.
-pub(super) fn timed<T>(message: T) -> Request<T> {
+fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(CALL);
     request
@@ -86,6 +118,27 @@ pub(super) async fn answer<T>(
             "no answer within {} s",
             CALL.as_secs()
         ))),
+    }
+}
+
+async fn repeated<M, T, F>(
+    client: &Client,
+    message: &M,
+    call: impl Fn(Client, Request<M>) -> F,
+) -> Result<T, Status>
+where
+    M: Clone,
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    let mut patience = Patience::new();
+    loop {
+        match answer(call(client.clone(), timed(message.clone()))).await {
+            Ok(answer) => return Ok(answer),
+            Err(status) => {
+                let (pause, _) = patience.pause(status)?;
+                tokio::time::sleep(pause).await;
+            }
+        }
     }
 }
 
@@ -107,14 +160,15 @@ fn endpoint(server: &str) -> anyhow::Result<Endpoint> {
     }
 }
 
-fn not_submitted(status: &Status) -> anyhow::Error {
+fn not_submitted(status: &Status, request: &CheckDevicesRequest) -> anyhow::Error {
     let error = failure::while_doing("submitting the devices", status);
-    if !may_have_been_done(status) {
+    if request.validate_only || !may_have_been_done(status) {
         return error;
     }
     anyhow!(
-        "{error}\n  it is not known whether the devices were taken: look at the newest applies \
-         before submitting them again"
+        "{error}\n  it is not known whether the devices were taken; submitted again under the \
+         request id {} they are not taken twice",
+        shown::escaped(&request.request_id)
     )
 }
 
@@ -154,7 +208,11 @@ mod tests {
 
     #[test]
     fn only_a_refusal_by_the_server_leaves_out_that_the_devices_may_have_been_taken() {
-        let text = |status| not_submitted(&status).to_string();
+        let request = CheckDevicesRequest {
+            request_id: "mine".into(),
+            ..Default::default()
+        };
+        let text = |status| not_submitted(&status, &request).to_string();
 
         assert_eq!(
             text(Status::resource_exhausted("over 16 MiB")),
@@ -163,5 +221,15 @@ mod tests {
         let unclear = text(Status::unavailable("stopping"));
         assert!(unclear.starts_with("submitting the devices: UNAVAILABLE: stopping\n"));
         assert!(unclear.contains("it is not known whether the devices were taken"));
+        assert!(unclear.contains("under the request id mine"));
+    }
+
+    #[test]
+    fn a_page_that_leads_to_itself_is_refused() {
+        let mut token = String::new();
+
+        assert!(turn(&mut token, "2".into()).unwrap());
+        assert!(turn(&mut token, "2".into()).is_err());
+        assert!(!turn(&mut token, String::new()).unwrap());
     }
 }

@@ -56,17 +56,22 @@ fn details(status: &Status) -> Vec<String> {
     {
         say(&violation.field, &violation.description);
     }
+    // Often all that these two have to say is what the message says.
+    let is_news = |description: &str| description != status.message();
     for violation in details
         .precondition_failure()
         .iter()
         .flat_map(|p| &p.violations)
+        .filter(|violation| is_news(&violation.description))
     {
         say(&violation.subject, &violation.description);
     }
     for violation in details.quota_failure().iter().flat_map(|q| &q.violations) {
         say(&violation.subject, &violation.description);
     }
-    if let Some(resource) = details.resource_info() {
+    if let Some(resource) = details.resource_info()
+        && is_news(&resource.description)
+    {
         let what = format!("{} {}", resource.resource_type, resource.resource_name);
         say(what.trim(), &resource.description);
     }
@@ -137,6 +142,22 @@ mod tests {
             "submitting: INVALID_ARGUMENT: no\n  product_key: must not be empty\n  devices: must \
              hold at least one\n  apply 17: watch it first\n  apply 17: was removed\n  try again \
              in 1.5 s"
+        );
+    }
+
+    #[test]
+    fn a_detail_that_only_repeats_the_message_is_left_out() {
+        let mut details = ErrorDetails::new();
+        details
+            .set_resource_info("registrar.v1.Apply", "17", "", "there is no apply 17")
+            .add_precondition_failure_violation("APPLY", "applies/17", "there is no apply 17");
+        let status = Status::with_error_details(Code::NotFound, "there is no apply 17", details);
+
+        let error = while_doing("reading the apply", &status);
+
+        assert_eq!(
+            error.to_string(),
+            "reading the apply: NOT_FOUND: there is no apply 17"
         );
     }
 

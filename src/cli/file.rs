@@ -10,6 +10,7 @@ use std::{
     str,
 };
 
+use anyhow::Context as _;
 use csv::ByteRecord;
 
 use super::{
@@ -81,18 +82,28 @@ impl From<OpenQuote> for Problem {
     }
 }
 
-/// Reads the file. At most 100,000 rows and 32 MiB.
-pub(super) fn read(path: &Path) -> Result<DeviceFile, Error> {
-    load(path).and_then(parse).map_err(|problem| Error {
-        path: path.to_owned(),
-        problem,
-    })
+/// Reads the file as [`read`] does, without holding up the tasks beside it.
+pub(super) async fn load_devices(path: PathBuf) -> anyhow::Result<DeviceFile> {
+    let file = tokio::task::spawn_blocking(move || read(&path)).await;
+    Ok(file.context("reading the file did not finish")??)
 }
 
-fn load(path: &Path) -> Result<Vec<u8>, Problem> {
+/// Reads the file, or standard input where the path is `-`. At most 100,000 rows and 32 MiB.
+pub(super) fn read(path: &Path) -> Result<DeviceFile, Error> {
+    let (path, text) = if path == Path::new("-") {
+        ("standard input".into(), load(io::stdin().lock()))
+    } else {
+        let file = File::open(path).map_err(Problem::Unreadable);
+        (path.to_owned(), file.and_then(load))
+    };
+    text.and_then(parse)
+        .map_err(|problem| Error { path, problem })
+}
+
+fn load(source: impl io::Read) -> Result<Vec<u8>, Problem> {
     let mut text = Vec::new();
-    let file = File::open(path).map_err(Problem::Unreadable)?;
-    file.take(MAX_BYTES + 1)
+    source
+        .take(MAX_BYTES + 1)
         .read_to_end(&mut text)
         .map_err(Problem::Unreadable)?;
     if text.len() as u64 > MAX_BYTES {

@@ -1,18 +1,28 @@
 //! Watches an apply to its end, over as many connections as that takes.
 
-use std::{error::Error, time::Duration};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
-use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic::Status;
 
-use super::client::{self, Client};
-use crate::proto::{Apply, WatchApplyRequest};
+use super::{
+    client::{self, Client},
+    patience::{Heard, Patience},
+};
+use crate::proto::{Apply, ApplyStatus, WaitingFor, WatchApplyRequest, WatchUntil};
 
 /// What a watch has to tell.
 #[derive(Debug)]
 pub(super) enum News<'a> {
     /// The apply has changed; this is how it stands.
     Changed(&'a Apply),
+    /// Nothing has changed, and this is what it waits for.
+    Waits {
+        apply: &'a Apply,
+        waiting_for: Option<&'a WaitingFor>,
+    },
     /// The stream was cut. It is taken up where it stopped, after a pause.
     Cut {
         apply_id: i64,
@@ -22,55 +32,8 @@ pub(super) enum News<'a> {
     },
 }
 
-/// How often a repeatable call is tried again without progress, and how long the pauses are.
-#[derive(Debug, Clone)]
-pub(super) struct Patience {
-    first_pause: Duration,
-    tries: u32,
-    failures: u32,
-}
-
-impl Patience {
-    /// No pause is longer, whatever the server asks for.
-    const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-    /// Twelve pauses of 0.1 s to 5 s: about half a minute, in which a server is restarted.
-    pub(super) fn new() -> Self {
-        Self {
-            first_pause: Duration::from_millis(100),
-            tries: 12,
-            failures: 0,
-        }
-    }
-
-    /// Something came through: what failed before no longer counts.
-    pub(super) fn progress(&mut self) {
-        self.failures = 0;
-    }
-
-    /// How long to wait before the next try, or the status itself when there shall be none.
-    pub(super) fn pause(&mut self, status: Status) -> Result<(Duration, Status), Status> {
-        if !is_passing(&status) || self.failures >= self.tries {
-            return Err(status);
-        }
-        let doubled = self.first_pause.saturating_mul(1 << self.failures.min(16));
-        // Clients that were cut off together shall not come back together.
-        let own = doubled
-            .min(Self::MAX_PAUSE)
-            .mul_f64(rand::random_range(0.5..=1.0));
-        let asked = status
-            .get_details_retry_info()
-            .and_then(|retry| retry.retry_delay);
-        self.failures += 1;
-        Ok((
-            asked.map_or(own, |asked| asked.min(Self::MAX_PAUSE).max(own)),
-            status,
-        ))
-    }
-}
-
 /// Watches an apply from the state given, tells every later change in order, and returns the last
-/// one once the server says that the apply has settled.
+/// one once the server ends the watch where `until` says, or `tell` breaks it off.
 ///
 /// # Errors
 ///
@@ -78,31 +41,36 @@ impl Patience {
 pub(super) async fn follow(
     client: &mut Client,
     mut apply: Apply,
+    until: WatchUntil,
     mut patience: Patience,
-    mut tell: impl FnMut(News<'_>),
+    mut tell: impl FnMut(News<'_>) -> ControlFlow<()>,
 ) -> Result<Apply, Status> {
     loop {
-        let revision = apply.revision;
-        let end = stream(client, &mut apply, &mut tell).await;
-        if apply.revision > revision {
-            patience.progress();
-        }
+        let (started, mut heard) = (Instant::now(), Heard::Nothing);
+        let end = stream(client, &mut apply, until, &mut heard, &mut tell).await;
+        patience.progress(heard, started.elapsed());
         let status = match end {
-            Ok(()) if apply.settled => return Ok(apply),
-            // An end without trailers looks like a good one; only a settled apply makes it one.
-            Ok(()) => Status::unavailable("the stream ended before the apply had settled"),
+            Ok(ControlFlow::Break(())) => return Ok(apply),
+            Ok(ControlFlow::Continue(())) if is_end(&apply, until) => return Ok(apply),
+            // An end without trailers looks like a good one; only the apply's state makes it one.
+            Ok(ControlFlow::Continue(())) => {
+                Status::unavailable("the stream ended before the apply was at its end")
+            }
             Err(status) => status,
         };
         let (pause, status) = patience.pause(status)?;
         let Apply {
             apply_id, revision, ..
         } = apply;
-        tell(News::Cut {
+        let cut = News::Cut {
             apply_id,
             revision,
             why: &status,
             pause,
-        });
+        };
+        if tell(cut).is_break() {
+            return Ok(apply);
+        }
         tokio::time::sleep(pause).await;
     }
 }
@@ -111,39 +79,63 @@ pub(super) async fn follow(
 async fn stream(
     client: &mut Client,
     apply: &mut Apply,
-    tell: &mut impl FnMut(News<'_>),
-) -> Result<(), Status> {
+    until: WatchUntil,
+    heard: &mut Heard,
+    tell: &mut impl FnMut(News<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Status> {
     let request = WatchApplyRequest {
         apply_id: apply.apply_id,
         after_revision: apply.revision,
+        until: until.into(),
     };
     // Without a deadline of its own: a watch lasts as long as the apply does.
     let mut changes = client::answer(client.watch_apply(request)).await?;
-    while let Some(change) = changes.message().await? {
-        let change = change
-            .apply
-            .filter(|change| change.revision > apply.revision);
-        // It is what keeps a resumed watch from going round in circles.
-        *apply = change.ok_or_else(|| Status::data_loss("the server sent no later revision"))?;
-        tell(News::Changed(apply));
+    while let Some(message) = changes.message().await? {
+        let waiting_for = message.waiting_for.as_ref();
+        let news = if message.heartbeat {
+            *heard = (*heard).max(Heard::Heartbeat);
+            News::Waits { apply, waiting_for }
+        } else {
+            let change = message
+                .apply
+                .filter(|change| change.revision > apply.revision);
+            // It is what keeps a resumed watch from going round in circles.
+            *apply =
+                change.ok_or_else(|| Status::data_loss("the server sent no later revision"))?;
+            *heard = Heard::Change;
+            News::Changed(apply)
+        };
+        if tell(news).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
-/// Whether the same call may succeed later: the server said so, or never came to say anything.
-fn is_passing(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
-        // Only what the transport made up on this side has a source; the server's words have none.
-        || status.source().is_some()
+/// Whether a watch of this apply ends here.
+fn is_end(apply: &Apply, until: WatchUntil) -> bool {
+    use ApplyStatus as S;
+    match until {
+        WatchUntil::Unspecified | WatchUntil::Settled => apply.settled,
+        WatchUntil::Created => match apply.status() {
+            S::CreateSuccess | S::CreateFailed | S::Cancelled => true,
+            S::Check | S::CheckSuccess | S::CheckFailed | S::Create => false,
+            // A status of a newer server: its word that the watch is over has to do.
+            S::Unspecified => apply.settled,
+        },
+        WatchUntil::Forever => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic_types::ErrorDetails;
+    use std::sync::Mutex;
+
+    use tonic::Code;
 
     use super::*;
     use crate::{
-        cli::testing::{Cut, Line, Server, apply_at},
+        cli::testing::{Cut, Line, Script, Server, apply_at},
         proto::ApplyStatus,
     };
 
@@ -157,14 +149,6 @@ mod tests {
         ]
     }
 
-    fn short() -> Patience {
-        Patience {
-            first_pause: Duration::from_millis(1),
-            tries: 3,
-            failures: 0,
-        }
-    }
-
     /// Follows from the first revision; the revisions told, the number of cuts, and the end.
     async fn followed(url: &str) -> (Vec<i64>, usize, Result<Apply, Status>) {
         let mut client = client::connect(url).await.unwrap();
@@ -172,10 +156,15 @@ mod tests {
         let end = follow(
             &mut client,
             history().remove(0),
-            short(),
-            |news| match news {
-                News::Changed(apply) => told.push(apply.revision),
-                News::Cut { .. } => cuts += 1,
+            WatchUntil::Settled,
+            Patience::short(),
+            |news| {
+                match news {
+                    News::Changed(apply) => told.push(apply.revision),
+                    News::Waits { .. } => {}
+                    News::Cut { .. } => cuts += 1,
+                }
+                ControlFlow::Continue(())
             },
         );
         let end = end.await;
@@ -215,15 +204,20 @@ mod tests {
         let end = follow(
             &mut client,
             history().remove(0),
-            short(),
-            |news| match news {
-                News::Changed(apply) => {
-                    told.push(apply.revision);
-                    if apply.revision == 2 {
-                        line.cut();
+            WatchUntil::Settled,
+            Patience::short(),
+            |news| {
+                match news {
+                    News::Waits { .. } => {}
+                    News::Changed(apply) => {
+                        told.push(apply.revision);
+                        if apply.revision == 2 {
+                            line.cut();
+                        }
                     }
+                    News::Cut { .. } => cuts += 1,
                 }
-                News::Cut { .. } => cuts += 1,
+                ControlFlow::Continue(())
             },
         );
         let end = end.await.unwrap();
@@ -269,21 +263,87 @@ mod tests {
         assert_eq!(end.unwrap_err().code(), Code::NotFound);
     }
 
-    #[test]
-    fn pauses_grow_and_respect_what_the_server_asks_for_up_to_the_bound() {
-        let mut patience = Patience::new();
-        let mut pause = |status| patience.pause(status).unwrap().0;
+    #[tokio::test]
+    async fn a_heartbeat_is_no_change_and_says_what_the_apply_waits_for() {
+        let waits = ["its turn", "the upstream"].map(|message| WaitingFor {
+            message: message.into(),
+            ..WaitingFor::default()
+        });
+        let server = Server::with(Script {
+            history: history(),
+            waits: waits.to_vec(),
+            cuts: Mutex::new([Cut::End { after: 3 }].into()),
+            ..Script::default()
+        });
+        let server = server.await;
+        let mut client = client::connect(&server.url).await.unwrap();
+        let mut told = Vec::new();
 
-        let first = pause(Status::unavailable(""));
-        assert!(first >= Duration::from_millis(50) && first <= Duration::from_millis(100));
-        let second = pause(Status::unavailable(""));
-        assert!(second >= Duration::from_millis(100) && second <= Duration::from_millis(200));
-        let mut details = ErrorDetails::new();
-        details.set_retry_info(Some(Duration::from_secs(2)));
-        let asked = Status::with_error_details(Code::Unavailable, "", details.clone());
-        assert_eq!(pause(asked), Duration::from_secs(2));
-        details.set_retry_info(Some(Duration::from_secs(3600)));
-        let asked = Status::with_error_details(Code::Unavailable, "", details);
-        assert_eq!(pause(asked), Patience::MAX_PAUSE);
+        let end = follow(
+            &mut client,
+            history().remove(0),
+            WatchUntil::Settled,
+            Patience::short(),
+            |news| {
+                told.push(match news {
+                    News::Changed(apply) => apply.revision.to_string(),
+                    News::Waits { apply, waiting_for } => {
+                        format!("{} {}", apply.revision, waiting_for.unwrap().message)
+                    }
+                    News::Cut { .. } => "cut".into(),
+                });
+                ControlFlow::Continue(())
+            },
+        );
+        let end = end.await.unwrap();
+
+        assert_eq!(end, history()[4]);
+        assert_eq!(
+            told,
+            [
+                "1 its turn",
+                "1 the upstream",
+                "2",
+                "cut",
+                "2 its turn",
+                "2 the upstream",
+                "3",
+                "4",
+                "5"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_broken_off_ends_at_once() {
+        let server = Server::start(history(), vec![], [Cut::Hang { after: 2 }]).await;
+        let mut client = client::connect(&server.url).await.unwrap();
+
+        let end = follow(
+            &mut client,
+            history().remove(0),
+            WatchUntil::Forever,
+            Patience::short(),
+            |_| ControlFlow::Break(()),
+        );
+
+        assert_eq!(end.await.unwrap().revision, 2);
+    }
+
+    #[test]
+    fn a_watch_ends_where_it_was_asked_to() {
+        use ApplyStatus as S;
+        let at = |status| apply_at(3, status, [0, 0, 1]);
+        let newer = Apply {
+            status: 99,
+            ..at(S::CreateSuccess)
+        };
+
+        assert!(is_end(&at(S::CheckSuccess), WatchUntil::Settled));
+        assert!(!is_end(&at(S::Create), WatchUntil::Settled));
+        assert!(!is_end(&at(S::CheckSuccess), WatchUntil::Created));
+        assert!(is_end(&at(S::Cancelled), WatchUntil::Created));
+        assert!(is_end(&newer, WatchUntil::Created));
+        assert!(!is_end(&at(S::CreateSuccess), WatchUntil::Forever));
     }
 }

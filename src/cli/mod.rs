@@ -1,225 +1,130 @@
-//! The client side: reads a file of devices, submits it, watches it and reports, over gRPC alone.
+//! The client side: the commands that speak to the service, over gRPC alone.
 //!
 //! Nothing here knows more than any other client of the API does. What people watch goes to stderr,
-//! what they keep goes to the writer that the caller hands in.
+//! what they keep goes to the writer that the caller hands in. Start at [`run`]; each command has a
+//! file of its own.
 
+mod cancel;
+mod check;
 mod client;
+mod devices;
+mod end;
+mod explain;
 mod failure;
 mod file;
+mod find;
 mod follow;
+mod get;
+mod json;
+mod list;
+mod options;
+mod patience;
+mod printer;
 mod progress;
+mod quota;
+mod register;
 mod report;
 mod rows;
 mod shown;
+mod submit;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+mod time;
+mod watch;
+mod words;
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    time::{Duration, Instant},
+use std::{io::Write, process::ExitCode};
+
+use clap::Subcommand;
+
+use self::printer::Printer;
+
+pub use self::{
+    cancel::Cancel,
+    check::Check,
+    devices::Devices,
+    explain::Explain,
+    find::Find,
+    get::Get,
+    list::List,
+    options::{Connection, Output, Repeat, Stay},
+    quota::Quota,
+    register::Register,
+    submit::{Submit, Summary},
+    watch::Watch,
 };
 
-use anyhow::Context as _;
-
-use self::{follow::Patience, progress::Progress};
-use crate::proto::{AfterCheck, Apply, ApplyStatus, CheckDevicesRequest, DeviceCounts};
-
-/// Submits the devices of a CSV file and has the valid ones registered.
-#[derive(Debug, Clone)]
-pub struct Submit {
-    /// Where the service listens: `http://host:port`, or `https://` with a public certificate.
-    pub server: String,
-    /// The CSV: a header with `device_name` and, optionally, `nickname`; at most 100,000 rows.
-    pub file: PathBuf,
-    /// The product that the devices belong to.
-    pub product_key: String,
-    /// The instance of the product; empty for the account's public instance.
-    pub iot_instance_id: String,
+/// A command of the client.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Submit devices, watch them being checked, and tell which were refused
+    Check(Check),
+    /// Have the valid devices of a checked apply registered, and watch that
+    Register(Register),
+    /// Watch an apply
+    Watch(Watch),
+    /// Show an apply as it stands
+    Get(Get),
+    /// List applies, the newest first
+    List(List),
+    /// List the devices of an apply, each with its outcome and reason
+    Devices(Devices),
+    /// Find the applies that a device is in, the newest first
+    Find(Find),
+    /// Cancel an apply, and watch what is in flight finish
+    Cancel(Cancel),
+    /// Tell the history of an apply, every upstream call included, and what it waits for
+    Explain(Explain),
+    /// Tell the level and use of each quota
+    Quota(Quota),
 }
 
-/// What became of a submission.
-#[derive(Debug, Clone)]
-pub struct Summary {
-    /// The apply that the submission became.
-    pub apply_id: i64,
-    /// Where it ended.
-    pub status: ApplyStatus,
-    /// Its devices by outcome.
-    pub counts: DeviceCounts,
-    /// From the submission to the last change.
-    pub elapsed: Duration,
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing is amiss: no device has failed to make it.
+    Well,
+    /// Some devices did not make it, or the one looked for is nowhere.
+    Short,
+    /// Nobody reads the answer any more, so it was not told to its end.
+    Unread,
 }
 
-impl Submit {
-    /// Submits the file, watches the apply until it has settled, and writes counts and every
-    /// refused device to `out`. Refused devices are no error.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be read as devices, a server that stays out of reach, a call it refuses,
-    /// or an `out` that takes no more. The text says what to do next.
-    pub async fn run(self, out: &mut impl Write) -> anyhow::Result<Summary> {
-        let path = self.file.clone();
-        let file = tokio::task::spawn_blocking(move || file::read(&path))
-            .await
-            .context("reading the file did not finish")??;
-        let mut client = client::connect(&self.server).await?;
-
-        let mut progress = Progress::on_stderr(file.devices.len());
-        let started = Instant::now();
-        let request = CheckDevicesRequest {
-            product_key: self.product_key,
-            iot_instance_id: self.iot_instance_id,
-            devices: file.devices,
-            after_check: AfterCheck::RegisterValid.into(),
-        };
-        let apply = client::submit(&mut client, request).await?;
-        progress.changed(&apply);
-        let apply = follow::follow(&mut client, apply, Patience::new(), |news| {
-            progress.show(&news)
-        })
-        .await
-        .map_err(|status| failure::while_doing("watching the apply", &status))?;
-        progress.finish();
-
-        let summary = Summary::of(&apply, started.elapsed());
-        report::summary(out, &summary)?;
-        report::refused(out, &mut client, summary.apply_id, &file.lines).await?;
-        out.flush().context("the report cannot be written")?;
-        Ok(summary)
-    }
-}
-
-impl Summary {
-    fn of(apply: &Apply, elapsed: Duration) -> Self {
-        Self {
-            apply_id: apply.apply_id,
-            status: apply.status(),
-            counts: apply.counts.unwrap_or_default(),
-            elapsed,
+impl From<Ended> for ExitCode {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Well => Self::SUCCESS,
+            Ended::Unread => Self::FAILURE,
+            Ended::Short => Self::from(2),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        cli::testing::{Cut, Server, apply_at},
-        proto::{Device, DeviceOutcome, Reason, ReasonCode},
+/// Does what the command says and writes the answer to `out`.
+///
+/// # Errors
+///
+/// A file that cannot be read as devices, a server that stays out of reach, a call it refuses, or an
+/// `out` that takes no more for another reason than that its reader has gone. The text says what to
+/// do next.
+pub async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<Ended> {
+    let ended = match command {
+        Command::Check(check) => check.run(out).await,
+        Command::Register(register) => register.run(out).await,
+        Command::Watch(watch) => watch.run(out).await,
+        Command::Get(get) => get.run(out).await,
+        Command::List(list) => list.run(out).await,
+        Command::Devices(devices) => devices.run(out).await,
+        Command::Find(find) => find.run(out).await,
+        Command::Cancel(cancel) => cancel.run(out).await,
+        Command::Explain(explain) => explain.run(out).await,
+        Command::Quota(quota) => quota.run(out).await,
     };
-
-    #[tokio::test]
-    async fn a_submission_is_followed_to_its_end_and_every_refusal_is_reported_with_its_line() {
-        let history = vec![
-            apply_at(1, ApplyStatus::Check, [3, 0, 0]),
-            apply_at(2, ApplyStatus::Create, [2, 1, 0]),
-            apply_at(3, ApplyStatus::CreateFailed, [0, 2, 1]),
-        ];
-        let refused = |ordinal, name: &str, outcome: DeviceOutcome, code: ReasonCode| Device {
-            ordinal,
-            device_name: name.into(),
-            outcome: outcome.into(),
-            reason: Some(Reason {
-                code: code.into(),
-                message: "because".into(),
-                ..Reason::default()
-            }),
-            ..Device::default()
-        };
-        let devices = vec![
-            refused(0, "l1", DeviceOutcome::Invalid, ReasonCode::NameLength),
-            refused(2, "pump-2", DeviceOutcome::Failed, ReasonCode::Exists),
-        ];
-        let server = Server::start(history, devices, [Cut::Unavailable { after: 1 }]).await;
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "device_name\nl1\n\npump-1\npump-2\n").unwrap();
-        let submit = Submit {
-            server: server.url.clone(),
-            file: file.path().to_owned(),
-            product_key: "a1B2c3D4e5F".into(),
-            iot_instance_id: String::new(),
-        };
-        let mut out = Vec::new();
-
-        let summary = submit.run(&mut out).await.unwrap();
-
-        assert_eq!(summary.status, ApplyStatus::CreateFailed);
-        let submitted = server.submitted();
-        let names: Vec<_> = submitted[0]
-            .devices
-            .iter()
-            .map(|d| d.device_name.as_str())
-            .collect();
-        assert_eq!(names, ["l1", "pump-1", "pump-2"]);
-        assert_eq!(submitted[0].after_check(), AfterCheck::RegisterValid);
-        let out = String::from_utf8(out).unwrap();
-        let mut lines = out.lines();
-        assert!(
-            lines
-                .next()
-                .unwrap()
-                .starts_with("apply 17  CREATE_FAILED after ")
-        );
-        assert_eq!(
-            lines.next(),
-            Some("3 devices: 1 created, 2 invalid, 0 failed, 0 unknown")
-        );
-        let rest: Vec<Vec<&str>> = lines.map(|l| l.split_whitespace().collect()).collect();
-        assert_eq!(rest[0], ["line", "2", "l1", "NAME_LENGTH", "because"]);
-        assert_eq!(rest[1], ["line", "5", "pump-2", "EXISTS", "because"]);
-        assert_eq!(rest.len(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_refused_submission_says_which_field_is_wrong() {
-        let server = Server::start(vec![], vec![], []).await;
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "device_name\npump-1\n").unwrap();
-        let submit = Submit {
-            server: server.url.clone(),
-            file: file.path().to_owned(),
-            product_key: String::new(),
-            iot_instance_id: String::new(),
-        };
-
-        let error = submit.run(&mut Vec::new()).await.unwrap_err().to_string();
-
-        assert_eq!(
-            error,
-            "submitting the devices: INVALID_ARGUMENT: the request is not complete\n  \
-             product_key: must not be empty"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_submission_runs_as_a_task_and_refuses_a_missing_file_before_it_connects() {
-        let submit = Submit {
-            server: "nowhere".into(),
-            file: "/none.csv".into(),
-            product_key: "a1B2c3D4e5F".into(),
-            iot_instance_id: String::new(),
-        };
-        let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(async move { submit.run(&mut Vec::new()).await });
-
-        let error = tasks.join_next().await.unwrap().unwrap().unwrap_err();
-
-        assert!(error.to_string().starts_with("/none.csv: cannot be read: "));
-    }
-
-    #[test]
-    fn the_example_has_ten_thousand_devices_and_the_one_that_the_simulator_knows() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/devices.csv");
-
-        let file = file::read(path.as_ref()).unwrap();
-
-        assert_eq!(file.devices.len(), 10_000);
-        let known = file
-            .devices
-            .iter()
-            .filter(|device| device.device_name == "line1-00042");
-        assert_eq!(known.count(), 1);
+    let ended = ended.and_then(|ended| Printer::new(out, Output::Text).flush().map(|()| ended));
+    match ended {
+        Err(error) if printer::is_broken_pipe(&error) => Ok(Ended::Unread),
+        ended => ended,
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-use super::{failure, follow::News};
-use crate::proto::{Apply, ApplyStatus, DeviceCounts};
+use super::{failure, follow::News, shown, time, words};
+use crate::proto::{Apply, DeviceCounts, WaitingFor};
 
 /// Between two lines that differ in counts only.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -20,13 +20,19 @@ const TICK: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) enum Progress {
     Bar(ProgressBar),
-    Lines { lines: Lines, started: Instant },
+    Lines {
+        lines: Lines,
+        started: Instant,
+    },
+    /// What there is to see is written elsewhere.
+    Hidden,
 }
 
 /// Which changes are worth a line, where lines cannot be overwritten.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    last: Option<(ApplyStatus, i64, Duration)>,
+    last: Option<(i32, i64, Duration)>,
+    waits: Option<String>,
 }
 
 impl Progress {
@@ -54,6 +60,7 @@ impl Progress {
     pub(super) fn show(&mut self, news: &News<'_>) {
         match news {
             News::Changed(apply) => self.changed(apply),
+            News::Waits { apply, waiting_for } => self.waits(apply, *waiting_for),
             News::Cut {
                 apply_id,
                 revision,
@@ -81,6 +88,23 @@ impl Progress {
                     self.say(&line);
                 }
             }
+            Self::Hidden => {}
+        }
+    }
+
+    fn waits(&mut self, apply: &Apply, waiting_for: Option<&WaitingFor>) {
+        let waits = waiting_for.map(waits);
+        match self {
+            Self::Bar(bar) => bar.set_message(match waits {
+                Some(waits) => format!("{}  {waits}", headed(apply)),
+                None => headed(apply),
+            }),
+            Self::Lines { lines, .. } => {
+                if let Some(line) = lines.waiting(apply, waits) {
+                    self.say(&line);
+                }
+            }
+            Self::Hidden => {}
         }
     }
 
@@ -98,7 +122,7 @@ impl Progress {
         match self {
             Self::Bar(bar) => bar.println(line),
             // Nobody reads it where stderr is closed, and the apply goes on all the same.
-            Self::Lines { .. } => drop(writeln!(io::stderr(), "{line}")),
+            Self::Lines { .. } | Self::Hidden => drop(writeln!(io::stderr(), "{line}")),
         }
     }
 }
@@ -111,26 +135,50 @@ impl Lines {
         let settled = settled(&counts);
         let is_due = match self.last {
             None => true,
-            Some((status, ..)) if status != apply.status() => true,
+            Some((status, ..)) if status != apply.status => true,
             Some((_, shown, _)) if shown == settled => false,
             Some((_, _, at)) => apply.settled || elapsed.saturating_sub(at) >= LINE_EVERY,
         };
         is_due.then(|| {
-            self.last = Some((apply.status(), settled, elapsed));
+            self.last = Some((apply.status, settled, elapsed));
             format!("{}  {settled} of {} settled", headed(apply), counts.total)
         })
     }
+
+    /// The line for a wait: one for each that differs from the one before.
+    fn waiting(&mut self, apply: &Apply, waits: Option<String>) -> Option<String> {
+        if self.waits == waits {
+            return None;
+        }
+        self.waits = waits;
+        let waits = self.waits.as_ref()?;
+        Some(format!("{}  {waits}", headed(apply)))
+    }
 }
 
-/// The status as the upstream's documents spell it.
-pub(super) fn status(status: ApplyStatus) -> &'static str {
-    let name = status.as_str_name();
-    name.strip_prefix("APPLY_STATUS_").unwrap_or(name)
+/// What an apply waits for, in words.
+pub(super) fn waits(waiting: &WaitingFor) -> String {
+    let mut text = format!("waits for {}", words::wait(waiting.code));
+    if !waiting.message.is_empty() {
+        text.push_str(": ");
+        text.push_str(&shown::escaped(&waiting.message));
+    }
+    if waiting.until.is_some() {
+        text.push_str(&format!(
+            " (until {})",
+            time::seconds(waiting.until.as_ref())
+        ));
+    }
+    text
 }
 
 /// What both a bar and a line begin with. As wide as the longest status.
 fn headed(apply: &Apply) -> String {
-    format!("apply {}  {:<14}", apply.apply_id, status(apply.status()))
+    format!(
+        "apply {}  {:<14}",
+        apply.apply_id,
+        words::status(apply.status)
+    )
 }
 
 /// The devices that have their last outcome, unless someone asks for more.
@@ -141,7 +189,10 @@ fn settled(counts: &DeviceCounts) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::testing::apply_at;
+    use crate::{
+        cli::testing::apply_at,
+        proto::{ApplyStatus, WaitCode},
+    };
 
     fn lines(changes: impl IntoIterator<Item = (u64, Apply)>) -> Vec<String> {
         let mut lines = Lines::default();
@@ -209,5 +260,35 @@ mod tests {
                 .map(String::as_str),
             Some("apply 17  CREATE_FAILED   100 of 100 settled")
         );
+    }
+
+    #[test]
+    fn a_wait_is_a_line_once_however_often_the_server_gives_a_sign_of_life() {
+        let mut lines = Lines::default();
+        let apply = apply_at(1, ApplyStatus::Check, [100, 0, 0]);
+        let waiting = WaitingFor {
+            code: WaitCode::Quota.into(),
+            message: "its turn".into(),
+            until: Some(prost_types::Timestamp {
+                seconds: 1_767_225_600,
+                nanos: 0,
+            }),
+        };
+        let mut line = |waiting: Option<&WaitingFor>| lines.waiting(&apply, waiting.map(waits));
+
+        assert_eq!(
+            line(Some(&waiting)).as_deref(),
+            Some(
+                "apply 17  CHECK           waits for QUOTA: its turn (until 2026-01-01T00:00:00Z)"
+            )
+        );
+        assert_eq!(line(Some(&waiting)), None);
+        assert_eq!(line(None), None);
+        assert!(line(Some(&waiting)).is_some());
+        let newer = WaitingFor {
+            code: 99,
+            ..WaitingFor::default()
+        };
+        assert!(line(Some(&newer)).unwrap().ends_with("waits for 99"));
     }
 }

@@ -1,21 +1,17 @@
 //! What became of an apply, in lines that are kept.
 
-use std::{fmt::Write as _, io::Write};
-
-use anyhow::Context as _;
-use tonic::Status;
+use std::{borrow::Cow, fmt::Write as _, io::Write, time::Duration};
 
 use super::{
-    Summary,
     client::{self, Client},
-    failure,
-    follow::Patience,
-    progress, shown,
+    json,
+    printer::Printer,
+    shown, words,
 };
-use crate::proto::{Device, DeviceOutcome, ListDevicesRequest, ListDevicesResponse, ReasonCode};
+use crate::proto::{Apply, Device, DeviceCounts, DeviceOutcome, ListDevicesRequest, ReasonCode};
 
 /// Bounds what is in memory: at most about 1 MiB a page.
-const PAGE: i32 = 1_000;
+pub(super) const PAGE: i32 = 1_000;
 
 /// Of the longest valid name.
 const NAME_COLUMNS: usize = 32;
@@ -26,24 +22,31 @@ const REFUSED: [DeviceOutcome; 3] = [
     DeviceOutcome::Unknown,
 ];
 
-/// Where the apply ended, and its devices by outcome.
-pub(super) fn summary(out: &mut impl Write, summary: &Summary) -> anyhow::Result<()> {
-    let Summary {
-        apply_id,
-        status,
-        counts,
-        elapsed,
-    } = summary;
+/// Where the apply ended, how long that took if it was watched, and its devices by outcome.
+pub(super) fn summary<W: Write>(
+    printer: &mut Printer<'_, W>,
+    apply: &Apply,
+    elapsed: Option<Duration>,
+) -> anyhow::Result<()> {
+    let text = || {
+        let status = words::status(apply.status);
+        let after = elapsed.map_or_else(String::new, |elapsed| {
+            format!(" after {:.1} s", elapsed.as_secs_f64())
+        });
+        let (counts, total) = (counts(&apply.counts.unwrap_or_default()), total(apply));
+        format!(
+            "apply {}  {status}{after}\n{total} devices: {counts}\n",
+            apply.apply_id
+        )
+    };
+    printer.print(text, || serde_json::json!({ "apply": json::apply(apply) }))
+}
+
+/// The devices by outcome: four always, the others where there are any.
+pub(super) fn counts(counts: &DeviceCounts) -> String {
     let mut text = format!(
-        "apply {apply_id}  {} after {:.1} s\n{} devices: {} created, {} invalid, {} failed, {} \
-         unknown",
-        progress::status(*status),
-        elapsed.as_secs_f64(),
-        counts.total,
-        counts.created,
-        counts.invalid,
-        counts.failed,
-        counts.unknown,
+        "{} created, {} invalid, {} failed, {} unknown",
+        counts.created, counts.invalid, counts.failed, counts.unknown,
     );
     for (count, outcome) in [
         (counts.pending, "pending"),
@@ -54,13 +57,18 @@ pub(super) fn summary(out: &mut impl Write, summary: &Summary) -> anyhow::Result
             write!(text, ", {count} {outcome}").expect("a string takes every text");
         }
     }
-    writeln!(out, "{text}").context("the report cannot be written")
+    text
+}
+
+/// How many devices the apply has.
+pub(super) fn total(apply: &Apply) -> i64 {
+    apply.counts.map_or(0, |counts| counts.total)
 }
 
 /// A line for each device that was not created, in the order of the file, page by page.
-pub(super) async fn refused(
-    out: &mut impl Write,
-    client: &mut Client,
+pub(super) async fn refused<W: Write>(
+    printer: &mut Printer<'_, W>,
+    client: &Client,
     apply_id: i64,
     lines: &[u32],
 ) -> anyhow::Result<()> {
@@ -71,41 +79,30 @@ pub(super) async fn refused(
         outcomes: REFUSED.map(i32::from).to_vec(),
     };
     loop {
-        let page = page(client, &request)
-            .await
-            .map_err(|status| failure::while_doing("listing the refused devices", &status))?;
+        let call = |mut client: Client, request| async move { client.list_devices(request).await };
+        let page = client::ask(client, "listing the refused devices", &request, call).await?;
         for device in &page.devices {
-            writeln!(out, "{}", line(device, lines)).context("the report cannot be written")?;
+            refusal(printer, device, lines)?;
         }
-        if page.next_page_token.is_empty() {
+        if !client::turn(&mut request.page_token, page.next_page_token)? {
             return Ok(());
         }
-        request.page_token = page.next_page_token;
     }
 }
 
-async fn page(
-    client: &mut Client,
-    request: &ListDevicesRequest,
-) -> Result<ListDevicesResponse, Status> {
-    let mut patience = Patience::new();
-    loop {
-        match client::answer(client.list_devices(client::timed(request.clone()))).await {
-            // The first page has no token, and neither has what follows the last.
-            Ok(page)
-                if !request.page_token.is_empty() && page.next_page_token == request.page_token =>
-            {
-                return Err(Status::data_loss(
-                    "the server answered with the same page again",
-                ));
-            }
-            Ok(page) => return Ok(page),
-            Err(status) => {
-                let (pause, _) = patience.pause(status)?;
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
+/// A device that was refused, with its line of the file if it has one.
+pub(super) fn refusal<W: Write>(
+    printer: &mut Printer<'_, W>,
+    device: &Device,
+    lines: &[u32],
+) -> anyhow::Result<()> {
+    let json = || {
+        serde_json::json!({
+            "device": json::device(device),
+            "line": line_of(device.ordinal, lines),
+        })
+    };
+    printer.print(|| line(device, lines) + "\n", json)
 }
 
 /// `line`, name, code, and the reason in words.
@@ -113,54 +110,59 @@ fn line(device: &Device, lines: &[u32]) -> String {
     let name = shown::name(&device.device_name);
     let pad = NAME_COLUMNS.saturating_sub(shown::columns(&name));
     let mut text = format!(
-        "{:<11}  {name}{:pad$}  {:<18}",
+        "{:<11}  {name}{:pad$}  {:<18}  {}",
         place(device.ordinal, lines),
         "",
-        code(device)
+        code(device),
+        because(device, lines),
     );
-    if let Some(reason) = &device.reason {
-        if !reason.message.is_empty() {
-            text.push_str("  ");
-            text.push_str(&shown::escaped(&reason.message));
-        }
-        if let Some(first) = reason.first_ordinal {
-            write!(text, " ({})", place(first, lines)).expect("a string takes every text");
-        }
-    }
     text.truncate(text.trim_end().len());
     text
 }
 
+/// The reason in words, empty where there is none.
+pub(super) fn because(device: &Device, lines: &[u32]) -> String {
+    let Some(reason) = &device.reason else {
+        return String::new();
+    };
+    let mut text = shown::escaped(&reason.message);
+    if let Some(first) = reason.first_ordinal {
+        write!(text, " ({})", place(first, lines)).expect("a string takes every text");
+    }
+    text
+}
+
+fn line_of(ordinal: i64, lines: &[u32]) -> Option<u32> {
+    let at = usize::try_from(ordinal).ok()?;
+    lines.get(at).copied()
+}
+
 /// The line of the file, or the place in the submission where the file does not reach.
 fn place(ordinal: i64, lines: &[u32]) -> String {
-    let line = usize::try_from(ordinal).ok().and_then(|at| lines.get(at));
-    line.map_or_else(
+    line_of(ordinal, lines).map_or_else(
         || format!("device {ordinal}"),
         |line| format!("line {line}"),
     )
 }
 
 /// The reason's code; where there is none, the outcome.
-fn code(device: &Device) -> &'static str {
-    let code = device
-        .reason
-        .as_ref()
-        .map_or(ReasonCode::Unspecified, |reason| reason.code());
-    let (name, prefix) = match code {
-        ReasonCode::Unspecified => (device.outcome().as_str_name(), "DEVICE_OUTCOME_"),
-        code => (code.as_str_name(), "REASON_CODE_"),
-    };
-    name.strip_prefix(prefix).unwrap_or(name)
+fn code(device: &Device) -> Cow<'static, str> {
+    const NONE: i32 = ReasonCode::Unspecified as i32;
+    match device.reason.as_ref().map_or(NONE, |reason| reason.code) {
+        NONE => words::outcome(device.outcome),
+        code => words::reason(code),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
-        cli::testing::Server,
-        proto::{ApplyStatus, DeviceCounts, Reason},
+        cli::{
+            options::Output,
+            testing::{Server, apply_at},
+        },
+        proto::{ApplyStatus, Reason},
     };
 
     fn device(ordinal: i64, name: &str, outcome: DeviceOutcome, reason: Option<Reason>) -> Device {
@@ -246,17 +248,16 @@ mod tests {
             ..DeviceCounts::default()
         };
         let elapsed = Duration::from_millis(3_210);
-        let status = ApplyStatus::Cancelled;
+        let apply = Apply {
+            counts: Some(counts),
+            ..apply_at(1, ApplyStatus::Cancelled, [0; 3])
+        };
         let mut out = Vec::new();
 
         summary(
-            &mut out,
-            &Summary {
-                apply_id: 17,
-                status,
-                counts,
-                elapsed,
-            },
+            &mut Printer::new(&mut out, Output::Text),
+            &apply,
+            Some(elapsed),
         )
         .unwrap();
 
@@ -271,11 +272,12 @@ mod tests {
     async fn more_refusals_than_a_page_holds_are_all_written_in_order() {
         let invalid = |at| device(at, &format!("p-{at}"), DeviceOutcome::Invalid, None);
         let server = Server::start(vec![], (0..10_500).map(invalid).collect(), []).await;
-        let mut client = client::connect(&server.url).await.unwrap();
+        let client = client::connect(&server.url).await.unwrap();
         let lines: Vec<u32> = (2..10_502).collect();
         let mut out = Vec::new();
 
-        refused(&mut out, &mut client, 17, &lines).await.unwrap();
+        let mut printer = Printer::new(&mut out, Output::Text);
+        refused(&mut printer, &client, 17, &lines).await.unwrap();
 
         let out = String::from_utf8(out).unwrap();
         assert_eq!(out.lines().count(), 10_500);

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Corrupt, Counts, Outcome, outcome::words};
+use super::{Corrupt, Counts, Labels, Outcome, outcome::words};
 
 /// The number that callers know an apply by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +71,8 @@ pub struct Apply {
     pub iot_instance_id: String,
     /// What was asked for.
     pub after_check: AfterCheck,
+    /// What its submitter calls it.
+    pub labels: Labels,
     /// When it was submitted.
     pub created_at: OffsetDateTime,
 }
@@ -84,6 +86,8 @@ pub struct Snapshot {
     pub status: ApplyStatus,
     /// Its devices by outcome.
     pub counts: Counts,
+    /// Whether nothing unsent is sent any more.
+    pub cancelling: bool,
     /// When it changed.
     pub at: OffsetDateTime,
 }
@@ -108,37 +112,55 @@ pub struct Decision {
     pub release: bool,
 }
 
+/// Where an apply stands, as far as what follows depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its status.
+    pub status: ApplyStatus,
+    /// What was asked for.
+    pub after_check: AfterCheck,
+    /// Whether its last device is stored.
+    pub sealed: bool,
+    /// Whether it is being cancelled.
+    pub cancelling: bool,
+    /// Its devices by outcome.
+    pub counts: Counts,
+}
+
 /// The status that follows when a round has moved or the last device has been stored.
 ///
 /// Decided in the transaction that caused it, under the apply's lock; nobody else moves an apply.
-pub fn decide(
-    status: ApplyStatus,
-    after_check: AfterCheck,
-    sealed: bool,
-    counts: &Counts,
-    rounds: Rounds,
-) -> Decision {
-    let stay = Decision {
+pub fn decide(standing: &Standing, rounds: Rounds) -> Decision {
+    let Standing {
         status,
+        after_check,
+        sealed,
+        cancelling,
+        counts,
+    } = standing;
+    let stay = Decision {
+        status: *status,
         release: false,
     };
     match status {
+        ApplyStatus::CreateSuccess | ApplyStatus::Cancelled => stay,
+        _ if *cancelling && rounds.moving > 0 => stay,
+        _ if *cancelling => Decision {
+            status: ApplyStatus::Cancelled,
+            release: false,
+        },
         ApplyStatus::Check if !sealed => stay,
         ApplyStatus::Check if rounds.checking > 0 => Decision {
-            status,
-            release: releases_early(after_check, rounds),
+            release: releases_early(*after_check, rounds),
+            ..stay
         },
-        ApplyStatus::Check => after_last_check(after_check, counts, rounds),
+        ApplyStatus::Check => after_last_check(*after_check, counts, rounds),
         ApplyStatus::Create if rounds.moving > 0 => stay,
         ApplyStatus::Create => Decision {
             status: created(counts),
             release: false,
         },
-        ApplyStatus::CheckSuccess
-        | ApplyStatus::CheckFailed
-        | ApplyStatus::CreateSuccess
-        | ApplyStatus::CreateFailed
-        | ApplyStatus::Cancelled => stay,
+        ApplyStatus::CheckSuccess | ApplyStatus::CheckFailed | ApplyStatus::CreateFailed => stay,
     }
 }
 
@@ -187,10 +209,21 @@ fn created(counts: &Counts) -> ApplyStatus {
 pub enum Acceptance {
     /// The checked rounds are accepted, and the apply goes to CREATE.
     Accept,
+    /// The failed devices are sent again, and the apply goes to CREATE.
+    Retry,
     /// It is being registered or was; nothing changes.
     Unchanged,
     /// It cannot be registered as it stands.
     Refuse(Refusal),
+}
+
+/// What a Register request says besides which apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Invalid devices are left out.
+    pub skip_invalid: bool,
+    /// Failed devices are sent again.
+    pub retry_failed: bool,
 }
 
 /// Why an apply cannot be registered as it stands.
@@ -202,186 +235,61 @@ pub enum Refusal {
     HasInvalid,
     /// No device is valid.
     NothingValid,
-    /// The apply was cancelled.
+    /// The apply was cancelled, or is about to be.
     Cancelled,
 }
 
 /// Judges a Register request.
-pub fn accept(status: ApplyStatus, counts: &Counts, skip_invalid: bool) -> Acceptance {
+pub fn accept(standing: &Standing, wish: Wish) -> Acceptance {
     use {Acceptance as A, ApplyStatus as S};
-    match status {
-        S::CheckSuccess => A::Accept,
-        S::CheckFailed if counts.of(Outcome::Valid) == 0 => A::Refuse(Refusal::NothingValid),
-        S::CheckFailed if skip_invalid => A::Accept,
-        S::CheckFailed => A::Refuse(Refusal::HasInvalid),
-        S::Create | S::CreateSuccess | S::CreateFailed => A::Unchanged,
-        S::Check => A::Refuse(Refusal::StillChecking),
+    let of = |outcome| standing.counts.of(outcome);
+    match standing.status {
         S::Cancelled => A::Refuse(Refusal::Cancelled),
+        S::CreateSuccess => A::Unchanged,
+        _ if standing.cancelling => A::Refuse(Refusal::Cancelled),
+        S::CheckSuccess => A::Accept,
+        S::CheckFailed if of(Outcome::Valid) == 0 => A::Refuse(Refusal::NothingValid),
+        S::CheckFailed if wish.skip_invalid => A::Accept,
+        S::CheckFailed => A::Refuse(Refusal::HasInvalid),
+        S::CreateFailed if wish.retry_failed && of(Outcome::Failed) > 0 => A::Retry,
+        S::Create | S::CreateFailed => A::Unchanged,
+        S::Check => A::Refuse(Refusal::StillChecking),
     }
+}
+
+/// When a watch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When nothing will happen unless someone asks.
+    Settled,
+    /// When it was registered or cancelled.
+    Created,
+    /// When the caller hangs up.
+    Forever,
+}
+
+impl Until {
+    /// Whether a watch ends at an apply in this status.
+    pub fn ends_at(self, status: ApplyStatus) -> bool {
+        match self {
+            Self::Settled => status.is_settled(),
+            Self::Created => matches!(
+                status,
+                ApplyStatus::CreateSuccess | ApplyStatus::CreateFailed | ApplyStatus::Cancelled
+            ),
+            Self::Forever => false,
+        }
+    }
+}
+
+/// Whether a CancelApply request changes anything.
+pub fn may_cancel(standing: &Standing) -> bool {
+    !standing.cancelling
+        && !matches!(
+            standing.status,
+            ApplyStatus::CreateSuccess | ApplyStatus::Cancelled
+        )
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use AfterCheck::*;
-
-    /// pending, valid, invalid, created, failed, unknown, cancelled
-    fn decision(after: AfterCheck, counts: [i32; 7], rounds: [i64; 3]) -> (ApplyStatus, bool) {
-        let [checking, held, moving] = rounds;
-        let rounds = Rounds {
-            checking,
-            held,
-            moving,
-        };
-        let Decision { status, release } = decide(
-            ApplyStatus::Check,
-            after,
-            true,
-            &Counts::from_array(counts),
-            rounds,
-        );
-        (status, release)
-    }
-
-    #[test]
-    fn a_check_ends_when_its_last_round_is_in() {
-        for after in [Stop, RegisterIfAllValid] {
-            assert_eq!(
-                decision(after, [1, 1, 0, 0, 0, 0, 0], [1, 1, 0]),
-                (ApplyStatus::Check, false)
-            );
-        }
-        assert_eq!(
-            decision(Stop, [0, 2, 0, 0, 0, 0, 0], [0, 1, 0]),
-            (ApplyStatus::CheckSuccess, false)
-        );
-        assert_eq!(
-            decision(Stop, [0, 1, 1, 0, 0, 0, 0], [0, 1, 0]),
-            (ApplyStatus::CheckFailed, false)
-        );
-    }
-
-    #[test]
-    fn register_if_all_are_valid_registers_all_or_waits() {
-        assert_eq!(
-            decision(RegisterIfAllValid, [0, 2, 0, 0, 0, 0, 0], [0, 2, 0]),
-            (ApplyStatus::Create, true)
-        );
-        assert_eq!(
-            decision(RegisterIfAllValid, [0, 1, 1, 0, 0, 0, 0], [0, 1, 0]),
-            (ApplyStatus::CheckFailed, false)
-        );
-    }
-
-    #[test]
-    fn register_the_valid_ones_lets_each_round_go_on_when_its_check_is_in() {
-        assert_eq!(
-            decision(RegisterValid, [1, 1, 0, 0, 0, 0, 0], [1, 1, 0]),
-            (ApplyStatus::Check, true)
-        );
-        assert_eq!(
-            decision(RegisterValid, [0, 1, 1, 1, 0, 0, 0], [0, 1, 0]),
-            (ApplyStatus::Create, true)
-        );
-        assert_eq!(
-            decision(RegisterValid, [0, 0, 1, 2, 0, 0, 0], [0, 0, 0]),
-            (ApplyStatus::CreateSuccess, false)
-        );
-        assert_eq!(
-            decision(RegisterValid, [0, 0, 3, 0, 0, 0, 0], [0, 0, 0]),
-            (ApplyStatus::CheckFailed, false)
-        );
-    }
-
-    #[test]
-    fn nothing_is_registered_before_the_apply_is_sealed() {
-        let rounds = Rounds {
-            checking: 0,
-            held: 1,
-            moving: 0,
-        };
-        let counts = Counts::from_array([0, 1, 0, 0, 0, 0, 0]);
-
-        let decision = decide(ApplyStatus::Check, RegisterValid, false, &counts, rounds);
-
-        assert_eq!(
-            decision,
-            Decision {
-                status: ApplyStatus::Check,
-                release: false
-            }
-        );
-    }
-
-    #[test]
-    fn a_creation_ends_when_nothing_moves_and_nothing_is_unknown() {
-        let end = |counts, moving| {
-            let rounds = Rounds {
-                moving,
-                ..Rounds::default()
-            };
-            decide(
-                ApplyStatus::Create,
-                Stop,
-                true,
-                &Counts::from_array(counts),
-                rounds,
-            )
-            .status
-        };
-
-        assert_eq!(end([0, 1, 0, 1, 0, 0, 0], 1), ApplyStatus::Create);
-        assert_eq!(end([0, 0, 1, 1, 0, 0, 0], 0), ApplyStatus::CreateSuccess);
-        assert_eq!(end([0, 0, 0, 1, 1, 0, 0], 0), ApplyStatus::CreateFailed);
-        assert_eq!(end([0, 0, 0, 1, 1, 1, 0], 0), ApplyStatus::Create);
-    }
-
-    #[test]
-    fn a_settled_apply_moves_only_when_someone_asks() {
-        for &status in ApplyStatus::ALL.iter().filter(|status| status.is_settled()) {
-            let rounds = Rounds {
-                held: 1,
-                ..Rounds::default()
-            };
-            let decision = decide(status, RegisterValid, true, &Counts::pending(1), rounds);
-
-            assert_eq!(
-                decision,
-                Decision {
-                    status,
-                    release: false
-                }
-            );
-        }
-    }
-
-    #[test]
-    fn register_acts_once_and_says_what_is_missing_otherwise() {
-        let all_valid = Counts::from_array([0, 2, 0, 0, 0, 0, 0]);
-        let one_invalid = Counts::from_array([0, 1, 1, 0, 0, 0, 0]);
-        let none_valid = Counts::from_array([0, 0, 2, 0, 0, 0, 0]);
-        use {Acceptance::*, ApplyStatus as S};
-
-        assert_eq!(accept(S::CheckSuccess, &all_valid, false), Accept);
-        assert_eq!(
-            accept(S::CheckFailed, &one_invalid, false),
-            Refuse(Refusal::HasInvalid)
-        );
-        assert_eq!(accept(S::CheckFailed, &one_invalid, true), Accept);
-        assert_eq!(
-            accept(S::CheckFailed, &none_valid, true),
-            Refuse(Refusal::NothingValid)
-        );
-        assert_eq!(
-            accept(S::Check, &all_valid, true),
-            Refuse(Refusal::StillChecking)
-        );
-        assert_eq!(
-            accept(S::Cancelled, &all_valid, true),
-            Refuse(Refusal::Cancelled)
-        );
-        for status in [S::Create, S::CreateSuccess, S::CreateFailed] {
-            assert_eq!(accept(status, &one_invalid, true), Unchanged);
-        }
-    }
-}
+mod tests;

@@ -6,17 +6,23 @@
 
 pub mod apply;
 pub mod device;
+pub mod labels;
 pub mod lane;
 pub mod outcome;
+pub mod pattern;
 pub mod reason;
+pub mod request;
 pub mod retry;
 pub mod round;
 pub mod submission;
+pub mod waiting;
 
 pub use apply::{AfterCheck, Apply, ApplyId, ApplyStatus, Snapshot};
+pub use labels::Labels;
 pub use lane::Lane;
 pub use outcome::{Counts, Outcome};
 pub use reason::{Reason, ReasonCode};
+pub use request::{Fingerprint, RequestKey};
 pub use round::{Phase, Round};
 pub use submission::Submission;
 

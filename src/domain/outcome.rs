@@ -125,6 +125,11 @@ impl Counts {
         self.by.iter().sum()
     }
 
+    /// All devices of one outcome go to another.
+    pub fn shift_all(&mut self, from: Outcome, to: Outcome) {
+        self.by[place(to)] += std::mem::take(&mut self.by[place(from)]);
+    }
+
     /// One device goes from one outcome to another.
     pub fn shift(&mut self, from: Outcome, to: Outcome) {
         self.by[place(from)] -= 1;

@@ -1,6 +1,12 @@
 //! A round: a set of devices on its way through one upstream apply, and what each answer makes of it.
 
+mod change;
+
 use super::{Corrupt, Lane, Ordinal, Outcome, Reason, ReasonCode, SMALL_ROUND, outcome::words};
+
+pub use change::{Change, Part, Settle};
+
+use change::Named;
 
 words! {
     /// What a round does next.
@@ -103,37 +109,6 @@ pub enum Event {
     Listed { present: Vec<Ordinal> },
 }
 
-/// What becomes of devices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settle {
-    /// Nothing new.
-    Nothing,
-    /// All open devices of the round have this outcome now.
-    Open(Outcome),
-    /// These devices have these outcomes now.
-    Each(Vec<(Ordinal, Outcome, Option<Reason>)>),
-}
-
-/// The round after an event, and what the event did besides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The round from now on.
-    pub round: Round,
-    /// What became of its devices.
-    pub settle: Settle,
-    /// Rounds that take over the devices that are still open; they begin with a check.
-    pub parts: Vec<Part>,
-}
-
-/// A round that takes over some devices of another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Its devices.
-    pub ordinals: Vec<Ordinal>,
-    /// Failures in a row that named none of them.
-    pub nameless: i16,
-}
-
 /// An event that cannot happen to a round in this phase.
 #[derive(Debug, thiserror::Error)]
 #[error("a round in {phase} cannot take {event}")]
@@ -169,6 +144,12 @@ impl Round {
                     said,
                 },
             ) => self.check_failed(refused, valid, said, open),
+            (P::Check, E::TooLarge) if open.len() < 2 => {
+                let text = "the upstream takes no list of names, however short";
+                let said = Reason::local(ReasonCode::Refused, text.to_owned());
+                let alone = open.iter().map(|at| (*at, said.clone())).collect();
+                self.check_failed(alone, Vec::new(), said, open)
+            }
             (P::Check, E::TooLarge) => {
                 let size = SMALL_ROUND.min(open.len().div_ceil(2));
                 self.parted(open, size, Settle::Nothing)
@@ -358,31 +339,6 @@ impl Round {
             settle,
             parts,
         }
-    }
-}
-
-/// Which open devices an answer leaves open, and which of those it does not name.
-struct Named {
-    open: Vec<Ordinal>,
-    rest: Vec<Ordinal>,
-}
-
-impl Named {
-    fn new(open: &[Ordinal], refused: &[(Ordinal, Reason)], fine: &[Ordinal]) -> Self {
-        let refused: std::collections::HashSet<Ordinal> =
-            refused.iter().map(|(at, _)| *at).collect();
-        let fine: std::collections::HashSet<Ordinal> = fine.iter().copied().collect();
-        let open: Vec<_> = open
-            .iter()
-            .copied()
-            .filter(|at| !refused.contains(at))
-            .collect();
-        let rest = open
-            .iter()
-            .copied()
-            .filter(|at| !fine.contains(at))
-            .collect();
-        Self { open, rest }
     }
 }
 

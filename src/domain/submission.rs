@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    AfterCheck, CHUNK, Ordinal,
+    AfterCheck, ApplyStatus, CHUNK, Counts, Fingerprint, Labels, Ordinal,
     device::{judge_name, judge_nickname, readable},
     reason::Reason,
 };
@@ -17,6 +17,8 @@ pub struct Submission {
     pub iot_instance_id: String,
     /// What follows the check.
     pub after_check: AfterCheck,
+    /// What the submitter calls it.
+    pub labels: Labels,
     /// The names in the order given.
     names: Vec<String>,
     /// The nicknames in the same order; none when no device has one.
@@ -39,7 +41,8 @@ pub struct ChunkOf<'a> {
 }
 
 impl Submission {
-    /// Judges devices, given as pairs of name and nickname (empty for none), in their order.
+    /// Judges devices, given as pairs of name and nickname (empty for none), in their order. There
+    /// are no labels at first.
     pub fn judge(
         product_key: String,
         iot_instance_id: String,
@@ -66,6 +69,7 @@ impl Submission {
             product_key,
             iot_instance_id,
             after_check,
+            labels: Labels::default(),
             names,
             nicknames,
             refused,
@@ -85,6 +89,56 @@ impl Submission {
     /// How many break a rule.
     pub fn refused(&self) -> usize {
         self.refused.len()
+    }
+
+    /// What it says, in a hash.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let head = [
+            self.product_key.as_bytes(),
+            self.iot_instance_id.as_bytes(),
+            self.after_check.as_str().as_bytes(),
+        ];
+        let labels = self
+            .labels
+            .as_map()
+            .iter()
+            .flat_map(|(key, value)| [key, value]);
+        let labels = labels.map(String::as_bytes);
+        let names = self.names.iter().map(String::as_bytes);
+        let nicknames = self.nicknames.iter().flatten().map(String::as_bytes);
+        let parts = head
+            .into_iter()
+            .chain(labels)
+            .chain([&b"names"[..]])
+            .chain(names);
+        Fingerprint::of(
+            "CheckDevices",
+            parts.chain([&b"nicknames"[..]]).chain(nicknames),
+        )
+    }
+
+    /// Its devices by outcome before anything is sent.
+    pub fn counts(&self) -> Counts {
+        let (total, invalid) = (self.len() as i32, self.refused() as i32);
+        Counts::from_array([total - invalid, 0, invalid, 0, 0, 0, 0])
+    }
+
+    /// Where it stands before anything is sent.
+    pub fn status(&self) -> ApplyStatus {
+        if self.refused() == self.len() {
+            ApplyStatus::CheckFailed
+        } else {
+            ApplyStatus::Check
+        }
+    }
+
+    /// The devices that break a rule, in their order: place, name, nickname (empty for none), why.
+    pub fn refusals(&self) -> impl Iterator<Item = (Ordinal, &str, &str, &Reason)> {
+        self.refused.iter().map(|(at, reason)| {
+            let place = *at as usize;
+            let nickname = self.nicknames.as_ref().map_or("", |all| &all[place]);
+            (*at, self.names[place].as_str(), nickname, reason)
+        })
     }
 
     /// The submission in chunks.
@@ -178,6 +232,29 @@ mod tests {
                 .all(|(_, r)| r.code == ReasonCode::NameCharacter)
         );
         assert_eq!(submission.refused(), 2);
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_told_with_its_place_and_reason() {
+        let submission = judged(&["light-1", "no", "light-1"]);
+
+        let told: Vec<_> = submission
+            .refusals()
+            .map(|(at, name, nickname, reason)| (at, name, nickname, reason.code))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, "no", "", ReasonCode::NameLength),
+                (2, "light-1", "", ReasonCode::Duplicate)
+            ]
+        );
+        assert_eq!(
+            submission.counts(),
+            Counts::from_array([1, 0, 2, 0, 0, 0, 0])
+        );
+        assert_eq!(submission.status(), ApplyStatus::Check);
+        assert_eq!(judged(&["no"]).status(), ApplyStatus::CheckFailed);
     }
 
     #[test]

@@ -20,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, Semaphore, watch as value};
+use tokio::{
+    sync::{Notify, Semaphore, watch as value},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{outage::Outage, topics::Topics};
@@ -34,6 +37,10 @@ pub use self::watch::Watch;
 /// Watchers that read for themselves at one time. A thousand that arrive together leave most of
 /// the connections to others.
 const READERS: usize = 4;
+
+/// Looks, at their usual pace, from one for applies that are gone to the next: a minute of them at
+/// 500 ms. Retention removes what was left alone for weeks, so nobody is in a hurry to hear of it.
+const LOOKS_FOR_GONE: u32 = 120;
 
 /// How the hub looks for what is new.
 #[derive(Debug, Clone, clap::Args)]
@@ -147,7 +154,14 @@ impl Shared {
     async fn look_on(&self) -> Infallible {
         let mut outage = Outage::new("looking for events");
         let mut moved = self.moved.subscribe();
+        let mut looked_for_gone = Instant::now();
         loop {
+            if looked_for_gone.elapsed() >= self.look_every * LOOKS_FOR_GONE {
+                looked_for_gone = Instant::now();
+                if let Err(error) = self.look_for_gone().await {
+                    tokio::time::sleep(outage.failed(&error)).await;
+                }
+            }
             // What moves from here on is seen by the next look at the latest.
             moved.mark_unchanged();
             match self.look().await {
@@ -184,6 +198,16 @@ impl Shared {
             self.complete.send_replace(number);
         }
         Ok(complete)
+    }
+
+    /// Has the watches of applies that do not exist any more see for themselves.
+    async fn look_for_gone(&self) -> Result<(), Error> {
+        let watched = self.topics.watched();
+        if !watched.is_empty() {
+            let gone = self.store.missing(&watched).await?;
+            self.topics.close(&gone);
+        }
+        Ok(())
     }
 
     /// Returns after a look that began after this call and read everything there was.

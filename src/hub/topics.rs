@@ -62,6 +62,19 @@ impl Topics {
             .collect()
     }
 
+    /// The applies that are watched.
+    pub(super) fn watched(&self) -> Vec<ApplyId> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Closes the channels of these applies.
+    pub(super) fn close(&self, applies: &[ApplyId]) {
+        let mut topics = self.lock();
+        for apply in applies {
+            topics.remove(apply);
+        }
+    }
+
     /// Hands out events, which are sorted by rising revision within each apply.
     pub(super) fn dispatch(&self, events: &[(ApplyId, Snapshot)]) {
         let mut topics = self.lock();
@@ -104,6 +117,7 @@ mod tests {
                 revision,
                 status,
                 counts,
+                cancelling: false,
                 at: OffsetDateTime::UNIX_EPOCH,
             },
         )
@@ -152,6 +166,20 @@ mod tests {
         topics.dispatch(&[event(6)]);
 
         assert_eq!(revisions(&mut second), [6]);
+    }
+
+    #[test]
+    fn the_watchers_of_a_closed_topic_notice_and_may_subscribe_again() {
+        let topics = Topics::default();
+        let mut watcher = topics.subscribe(APPLY);
+        topics.need_after(APPLY, 0);
+        assert_eq!(topics.watched(), [APPLY]);
+
+        topics.close(&[APPLY]);
+
+        assert_eq!(watcher.try_recv().unwrap_err(), TryRecvError::Closed);
+        let _again = topics.subscribe(APPLY);
+        assert_eq!(topics.cursors(), []);
     }
 
     #[test]

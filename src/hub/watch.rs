@@ -15,8 +15,8 @@ use crate::{
 
 /// Returns the events of one apply by rising revision, without gaps or repeats.
 ///
-/// Waits out a database that cannot be reached, for as long as the caller cares to. Holds at most
-/// 10,000 events. All methods may be cancelled without losing anything.
+/// Waits out a database that cannot be reached, for as long as the caller cares to. Ends with
+/// [`Error::NoSuchApply`] some time after its apply was removed. Holds at most 10,000 events. All methods may be cancelled without losing anything.
 #[derive(Debug)]
 pub struct Watch {
     shared: Arc<Shared>,
@@ -28,6 +28,8 @@ pub struct Watch {
     seen: i64,
     /// Whether rows must be read before live events connect to what was received.
     behind: bool,
+    /// Whether the channel was closed, as that of an apply is which does not exist any more.
+    closed: bool,
 }
 
 impl Watch {
@@ -42,6 +44,7 @@ impl Watch {
             received,
             seen: after_revision,
             behind: true,
+            closed: false,
         }
     }
 
@@ -102,11 +105,7 @@ impl Watch {
                 .acquire()
                 .await
                 .expect("readers are never closed");
-            let read = self
-                .shared
-                .store
-                .events_after(&[(self.apply, self.seen)])
-                .await;
+            let read = self.read_once().await;
             drop(permit);
             match read {
                 Ok(events) => break events,
@@ -125,6 +124,7 @@ impl Watch {
             }
         };
         self.behind = events.len() >= EVENTS;
+        self.closed = false;
         self.received
             .extend(events.into_iter().map(|(_, event)| event));
         self.seen = self
@@ -137,8 +137,18 @@ impl Watch {
         Ok(())
     }
 
+    async fn read_once(&self) -> Result<Vec<(ApplyId, Snapshot)>, Error> {
+        let store = &self.shared.store;
+        let events = store.events_after(&[(self.apply, self.seen)]).await?;
+        if self.closed && events.is_empty() {
+            store.apply(self.apply).await?;
+        }
+        Ok(events)
+    }
+
     fn subscribe_again(&mut self) {
         self.live = self.shared.topics.subscribe(self.apply);
         self.behind = true;
+        self.closed = true;
     }
 }

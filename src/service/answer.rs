@@ -1,37 +1,105 @@
 //! Values of the domain as messages.
 
+use std::collections::HashMap;
+
 use time::OffsetDateTime;
 
 use crate::{
-    domain::{AfterCheck, Apply, ApplyStatus, Outcome, Reason, ReasonCode, Snapshot},
+    domain::{
+        AfterCheck, Apply, ApplyStatus, Counts, Labels, Outcome, Reason, ReasonCode, Snapshot,
+        Submission,
+        waiting::{WaitKind, Waiting},
+    },
     proto as pb,
     store::DeviceRow,
 };
 
+/// Refused devices in an answer. Promised in the proto; ListDevices has those of an apply.
+const REFUSED: usize = 1_000;
+
 /// An apply as it stands at one revision.
 pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
-    let of = |outcome| i64::from(at.counts.of(outcome));
     pb::Apply {
         apply_id: apply.id.0,
         product_key: apply.product_key.clone(),
         iot_instance_id: apply.iot_instance_id.clone(),
         status: status(at.status).into(),
-        counts: Some(pb::DeviceCounts {
-            total: i64::from(at.counts.total()),
-            pending: of(Outcome::Pending),
-            valid: of(Outcome::Valid),
-            invalid: of(Outcome::Invalid),
-            created: of(Outcome::Created),
-            failed: of(Outcome::Failed),
-            unknown: of(Outcome::Unknown),
-            cancelled: of(Outcome::Cancelled),
-        }),
+        counts: Some(counts(&at.counts)),
         revision: at.revision,
         after_check: after_check(apply.after_check).into(),
         create_time: Some(timestamp(apply.created_at)),
         update_time: Some(timestamp(at.at)),
         settled: at.status.is_settled(),
+        cancelling: at.cancelling && !at.status.is_settled(),
+        labels: labels(&apply.labels),
     }
+}
+
+/// What an apply waits for.
+pub(super) fn waiting_for(waiting: Waiting) -> pb::WaitingFor {
+    let code = match waiting.kind {
+        WaitKind::Quota => pb::WaitCode::Quota,
+        WaitKind::Upstream => pb::WaitCode::Upstream,
+        WaitKind::Retry => pb::WaitCode::Retry,
+        WaitKind::Caller => pb::WaitCode::Caller,
+        WaitKind::BlockedAccount => pb::WaitCode::BlockedAccount,
+        WaitKind::BlockedAction => pb::WaitCode::BlockedAction,
+        WaitKind::BlockedProduct => pb::WaitCode::BlockedProduct,
+        WaitKind::Reconcile => pb::WaitCode::Reconcile,
+    };
+    pb::WaitingFor {
+        code: code.into(),
+        message: waiting.text,
+        until: waiting.until.map(timestamp),
+    }
+}
+
+/// What a submission would be, and which of its devices break a rule.
+pub(super) fn judged(submission: &Submission) -> pb::CheckDevicesResponse {
+    let now = submission.status();
+    let apply = pb::Apply {
+        product_key: submission.product_key.clone(),
+        iot_instance_id: submission.iot_instance_id.clone(),
+        status: status(now).into(),
+        counts: Some(counts(&submission.counts())),
+        after_check: after_check(submission.after_check).into(),
+        settled: now.is_settled(),
+        labels: labels(&submission.labels),
+        ..Default::default()
+    };
+    let refused = submission
+        .refusals()
+        .take(REFUSED)
+        .map(|(ordinal, name, nickname, why)| pb::Device {
+            ordinal: ordinal.into(),
+            device_name: name.to_owned(),
+            nickname: nickname.to_owned(),
+            outcome: outcome(Outcome::Invalid).into(),
+            reason: Some(reason(why.clone())),
+        });
+    pb::CheckDevicesResponse {
+        apply: Some(apply),
+        refused: refused.collect(),
+    }
+}
+
+fn counts(counts: &Counts) -> pb::DeviceCounts {
+    let of = |outcome| i64::from(counts.of(outcome));
+    pb::DeviceCounts {
+        total: i64::from(counts.total()),
+        pending: of(Outcome::Pending),
+        valid: of(Outcome::Valid),
+        invalid: of(Outcome::Invalid),
+        created: of(Outcome::Created),
+        failed: of(Outcome::Failed),
+        unknown: of(Outcome::Unknown),
+        cancelled: of(Outcome::Cancelled),
+    }
+}
+
+fn labels(labels: &Labels) -> HashMap<String, String> {
+    let pairs = labels.as_map().iter();
+    pairs.map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 /// One device with its outcome.
@@ -100,7 +168,8 @@ fn code(code: ReasonCode) -> pb::ReasonCode {
     }
 }
 
-fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
+/// A moment.
+pub(super) fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
     // The nanoseconds of a moment are below 1,000,000,000 and count forward before 1970 too, as the
     // message wants them.
     prost_types::Timestamp {
@@ -114,7 +183,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::domain::{ApplyId, Counts};
+    use crate::domain::ApplyId;
 
     #[test]
     fn every_word_of_the_domain_is_called_the_same_in_the_api() {
@@ -140,6 +209,7 @@ mod tests {
             product_key: "a1".into(),
             iot_instance_id: "iot-1".into(),
             after_check: AfterCheck::RegisterValid,
+            labels: Labels::stored([("team".into(), "lights".into())].into()),
             created_at,
         };
         let counts = Counts::from_array([1, 2, 3, 4, 5, 6, 7]);
@@ -147,6 +217,7 @@ mod tests {
             revision: 9,
             status: ApplyStatus::Create,
             counts,
+            cancelling: true,
             at: created_at,
         };
 
@@ -163,6 +234,7 @@ mod tests {
             (28, 1, 6, 7)
         );
         assert_eq!((told.apply_id, told.revision, told.settled), (7, 9, false));
+        assert_eq!(told.labels["team"], "lights");
         assert_eq!(told.status(), pb::ApplyStatus::Create);
         assert_eq!(told.create_time.unwrap().nanos, 250_000_000);
     }

@@ -2,9 +2,9 @@
 
 use tonic::Status;
 
-use super::{complaints::Complaints, page_token::Scope};
+use super::complaints::Complaints;
 use crate::{
-    domain::{AfterCheck, ApplyId, Ordinal, Outcome, Submission},
+    domain::{AfterCheck, ApplyId, Submission, apply::Until, pattern::Pattern},
     proto as pb,
 };
 
@@ -13,26 +13,6 @@ const DEVICES: usize = 100_000;
 
 /// Characters of a product key and of an instance.
 const KEY: usize = 64;
-
-/// A page of applies that is asked for.
-#[derive(Debug)]
-pub(super) struct Applies {
-    pub(super) size: u32,
-    /// Only applies with a lower number.
-    pub(super) before: Option<ApplyId>,
-    pub(super) product_key: Option<String>,
-    pub(super) scope: Scope,
-}
-
-/// A page of devices that is asked for.
-#[derive(Debug)]
-pub(super) struct Devices {
-    pub(super) apply: ApplyId,
-    pub(super) size: usize,
-    pub(super) from: Ordinal,
-    pub(super) outcomes: Vec<Outcome>,
-    pub(super) scope: Scope,
-}
 
 /// Judges the devices of a request that is fine by itself.
 pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission, Status> {
@@ -46,7 +26,13 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
             "must be empty or have up to 64 letters, digits, - and _",
         );
     }
+    let generated = generated(
+        request.generated.as_ref(),
+        &request.devices,
+        &mut complaints,
+    );
     match request.devices.len() {
+        _ if request.generated.is_some() => {}
         0 => complaints.add("devices", "must hold at least one device"),
         1..=DEVICES => {}
         size => complaints.add_args(
@@ -66,17 +52,56 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
             AfterCheck::Stop
         }
     };
+    let labels = complaints.about_labels(request.labels);
     complaints.refuse()?;
-    let devices = request
-        .devices
-        .into_iter()
-        .map(|device| (device.device_name, device.nickname));
-    Ok(Submission::judge(
-        request.product_key,
-        request.iot_instance_id,
-        after_check,
-        devices,
-    ))
+    let (product_key, instance) = (request.product_key, request.iot_instance_id);
+    let mut submission = match generated {
+        Some(names) => {
+            let devices = names.into_iter().map(|name| (name, String::new()));
+            Submission::judge(product_key, instance, after_check, devices)
+        }
+        None => {
+            let devices = request.devices.into_iter();
+            let devices = devices.map(|device| (device.device_name, device.nickname));
+            Submission::judge(product_key, instance, after_check, devices)
+        }
+    };
+    submission.labels = labels;
+    Ok(submission)
+}
+
+/// The names to make, if that is what is asked for and nothing is wrong with it.
+fn generated(
+    asked: Option<&pb::GeneratedNames>,
+    devices: &[pb::NewDevice],
+    complaints: &mut Complaints,
+) -> Option<Vec<String>> {
+    let asked = asked?;
+    if !devices.is_empty() {
+        complaints.add("generated", "must be absent when there are devices");
+        return None;
+    }
+    let count = usize::try_from(asked.count)
+        .ok()
+        .filter(|count| (1..=DEVICES).contains(count));
+    if count.is_none() {
+        complaints.add("generated.count", "must be 1 to 100,000");
+    }
+    let first = match asked.first {
+        0 => 1,
+        first => first,
+    };
+    if first < 0 {
+        complaints.add("generated.first", "must not be negative");
+    }
+    let pattern = Pattern::parse(&asked.pattern)
+        .map_err(|what| complaints.add("generated.pattern", &what))
+        .ok()?;
+    let names = pattern.names(first, count.filter(|_| first > 0)?);
+    names
+        .map_err(|what| complaints.add("generated.pattern", &what))
+        .map(Iterator::collect)
+        .ok()
 }
 
 /// The apply that a request names.
@@ -88,7 +113,7 @@ pub(super) fn apply_id(id: i64) -> Result<ApplyId, Status> {
 }
 
 /// The apply to watch, and the revision after which.
-pub(super) fn watch(request: &pb::WatchApplyRequest) -> Result<(ApplyId, i64), Status> {
+pub(super) fn watch(request: &pb::WatchApplyRequest) -> Result<(ApplyId, i64, Until), Status> {
     let mut complaints = Complaints::default();
     complaints.about_apply_id(request.apply_id);
     if request.after_revision < 0 {
@@ -97,90 +122,20 @@ pub(super) fn watch(request: &pb::WatchApplyRequest) -> Result<(ApplyId, i64), S
             "must be 0 for all changes, or a revision seen before",
         );
     }
-    complaints.refuse()?;
-    Ok((ApplyId(request.apply_id), request.after_revision))
-}
-
-/// The page of applies that is asked for.
-pub(super) fn applies(request: pb::ListAppliesRequest) -> Result<Applies, Status> {
-    let mut complaints = Complaints::default();
-    let size = complaints.about_page_size(request.page_size, 100, 1_000);
-    if !request.product_key.is_empty() && !is_key(&request.product_key) {
-        complaints.add(
-            "product_key",
-            "must be empty or have up to 64 letters, digits, - and _",
-        );
-    }
-    let scope = Scope::new("ListApplies", &[request.product_key.as_bytes()]);
-    let before = complaints
-        .about_page_token(&scope, &request.page_token)
-        .map(ApplyId);
-    complaints.refuse()?;
-    let product_key = Some(request.product_key).filter(|key| !key.is_empty());
-    Ok(Applies {
-        size,
-        before,
-        product_key,
-        scope,
-    })
-}
-
-/// The page of devices that is asked for.
-pub(super) fn devices(request: pb::ListDevicesRequest) -> Result<Devices, Status> {
-    let mut complaints = Complaints::default();
-    complaints.about_apply_id(request.apply_id);
-    let size = complaints.about_page_size(request.page_size, 1_000, 10_000) as usize;
-    let mut wanted = [false; Outcome::ALL.len()];
-    for (at, value) in request.outcomes.iter().enumerate() {
-        match Outcome::ALL
-            .iter()
-            .position(|known| Some(*known) == outcome(*value))
-        {
-            Some(place) => wanted[place] = true,
-            None => complaints.add_args(
-                format_args!("outcomes[{at}]"),
-                format_args!("is not an outcome that a device can have"),
-            ),
+    let until = match pb::WatchUntil::try_from(request.until) {
+        Ok(pb::WatchUntil::Unspecified | pb::WatchUntil::Settled) => Until::Settled,
+        Ok(pb::WatchUntil::Created) => Until::Created,
+        Ok(pb::WatchUntil::Forever) => Until::Forever,
+        Err(_) => {
+            complaints.add("until", "must be one of the values of WatchUntil");
+            Until::Settled
         }
-    }
-    // Whatever order and repetition they came in, the same outcomes make the same filter.
-    let outcomes: Vec<Outcome> = Outcome::ALL
-        .into_iter()
-        .zip(wanted)
-        .filter(|(_, wanted)| *wanted)
-        .map(|(o, _)| o)
-        .collect();
-    let letters: Vec<u8> = outcomes
-        .iter()
-        .map(|outcome| outcome.letter() as u8)
-        .collect();
-    let scope = Scope::new("ListDevices", &[&request.apply_id.to_be_bytes(), &letters]);
-    let from = complaints.about_page_token(&scope, &request.page_token);
+    };
     complaints.refuse()?;
-    let from = Ordinal::try_from(from.unwrap_or(0)).unwrap_or(Ordinal::MAX);
-    Ok(Devices {
-        apply: ApplyId(request.apply_id),
-        size,
-        from,
-        outcomes,
-        scope,
-    })
+    Ok((ApplyId(request.apply_id), request.after_revision, until))
 }
 
-fn outcome(value: i32) -> Option<Outcome> {
-    match pb::DeviceOutcome::try_from(value).ok()? {
-        pb::DeviceOutcome::Unspecified => None,
-        pb::DeviceOutcome::Pending => Some(Outcome::Pending),
-        pb::DeviceOutcome::Valid => Some(Outcome::Valid),
-        pb::DeviceOutcome::Invalid => Some(Outcome::Invalid),
-        pb::DeviceOutcome::Created => Some(Outcome::Created),
-        pb::DeviceOutcome::Failed => Some(Outcome::Failed),
-        pb::DeviceOutcome::Unknown => Some(Outcome::Unknown),
-        pb::DeviceOutcome::Cancelled => Some(Outcome::Cancelled),
-    }
-}
-
-fn is_key(text: &str) -> bool {
+pub(super) fn is_key(text: &str) -> bool {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
     (1..=KEY).contains(&text.len()) && text.bytes().all(allowed)
 }
@@ -202,6 +157,7 @@ mod tests {
             iot_instance_id: String::new(),
             devices: (0..devices).map(device).collect(),
             after_check: 0,
+            ..Default::default()
         }
     }
 
@@ -237,12 +193,60 @@ mod tests {
             iot_instance_id: "x".repeat(65),
             devices: Vec::new(),
             after_check: 9,
+            ..Default::default()
         });
 
         assert_eq!(
             fields(&refused.unwrap_err()),
             ["product_key", "iot_instance_id", "devices", "after_check"]
         );
+    }
+
+    #[test]
+    fn names_are_made_from_a_pattern() {
+        let made = |count, pattern: &str, first| {
+            submission(pb::CheckDevicesRequest {
+                generated: Some(pb::GeneratedNames {
+                    count,
+                    pattern: pattern.into(),
+                    first,
+                }),
+                ..request(0)
+            })
+        };
+
+        let three = made(3, "light-{seq:06}", 0).unwrap();
+        let chunk = three.chunks().next().unwrap();
+        assert_eq!(
+            chunk.names,
+            ["light-000001", "light-000002", "light-000003"]
+        );
+        assert_eq!(made(100_000, "light-{seq}", 5).unwrap().refused(), 0);
+        for (refused, named) in [
+            (
+                made(0, "light", -1),
+                &["generated.count", "generated.first", "generated.pattern"][..],
+            ),
+            (made(100_001, "light-{seq}", 1), &["generated.count"]),
+            (made(2, "light-{seq}", i64::MAX), &["generated.pattern"]),
+            (made(2, "a{seq}", 1), &["generated.pattern"]),
+        ] {
+            assert_eq!(fields(&refused.unwrap_err()), named);
+        }
+    }
+
+    #[test]
+    fn devices_are_given_or_made_and_not_both() {
+        let both = submission(pb::CheckDevicesRequest {
+            generated: Some(pb::GeneratedNames {
+                count: 1,
+                pattern: "light-{seq}".into(),
+                first: 1,
+            }),
+            ..request(1)
+        });
+
+        assert_eq!(fields(&both.unwrap_err()), ["generated"]);
     }
 
     #[test]
@@ -260,70 +264,16 @@ mod tests {
     }
 
     #[test]
-    fn twenty_complaints_are_told_and_the_rest_counted() {
-        let refused = devices(pb::ListDevicesRequest {
-            apply_id: 1,
-            outcomes: [vec![2], vec![0; 10], vec![99; 15]].concat(),
-            ..Default::default()
-        })
-        .unwrap_err();
-
-        assert_eq!(fields(&refused).len(), 20);
-        assert_eq!(fields(&refused)[0], "outcomes[1]");
-        assert_eq!(
-            refused.get_details_error_info().unwrap().metadata["more"],
-            "5"
-        );
-    }
-
-    #[test]
-    fn a_page_has_its_usual_size_and_a_largest() {
-        let size = |page_size| {
-            applies(pb::ListAppliesRequest {
-                page_size,
-                ..Default::default()
-            })
-            .map(|asked| asked.size)
-        };
-
-        assert_eq!(size(0).unwrap(), 100);
-        assert_eq!(size(7).unwrap(), 7);
-        assert_eq!(size(1_001).unwrap(), 1_000);
-        assert_eq!(fields(&size(-1).unwrap_err()), ["page_size"]);
-    }
-
-    #[test]
-    fn a_page_goes_on_where_its_token_says_and_only_with_the_same_filter() {
-        let page = |apply_id, outcomes: &[i32], page_token: &str| {
-            devices(pb::ListDevicesRequest {
-                apply_id,
-                page_size: 0,
-                page_token: page_token.into(),
-                outcomes: outcomes.to_vec(),
-            })
-        };
-        let token = page(7, &[2, 3], "").unwrap().scope.token(4_000);
-
-        assert_eq!(page(7, &[3, 2, 2], &token).unwrap().from, 4_000);
-        for other in [
-            page(8, &[2, 3], &token),
-            page(7, &[2], &token),
-            page(7, &[2, 3], "x"),
-        ] {
-            assert_eq!(fields(&other.unwrap_err()), ["page_token"]);
-        }
-    }
-
-    #[test]
     fn numbers_that_nothing_can_have_are_refused() {
         let watched = watch(&pb::WatchApplyRequest {
             apply_id: 0,
             after_revision: -1,
+            until: 9,
         });
 
         assert_eq!(
             fields(&watched.unwrap_err()),
-            ["apply_id", "after_revision"]
+            ["apply_id", "after_revision", "until"]
         );
         assert_eq!(fields(&apply_id(-1).unwrap_err()), ["apply_id"]);
     }

@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use super::{Service, answer, convert, status};
+use super::{Service, answer, asked, status};
 use crate::proto as pb;
 
 impl Service {
@@ -11,13 +11,13 @@ impl Service {
         &self,
         request: pb::ListAppliesRequest,
     ) -> Result<pb::ListAppliesResponse, Status> {
-        let asked = convert::applies(request)?;
+        let wanted = asked::applies(request)?;
         // One more than the page holds says whether there is another page.
         let found = self
             .store
-            .applies(asked.before, asked.product_key.as_deref(), asked.size + 1);
+            .applies(wanted.before, &wanted.filter, wanted.size + 1);
         let mut found = found.await.map_err(status::of)?;
-        let size = asked.size as usize;
+        let size = wanted.size as usize;
         let is_last = found.len() <= size;
         found.truncate(size);
         let next = found.last().filter(|_| !is_last).map(|(apply, _)| apply.id);
@@ -26,7 +26,9 @@ impl Service {
                 .iter()
                 .map(|(apply, now)| answer::apply(apply, now))
                 .collect(),
-            next_page_token: next.map(|id| asked.scope.token(id.0)).unwrap_or_default(),
+            next_page_token: next
+                .map(|id| wanted.scope.token([id.0]))
+                .unwrap_or_default(),
         })
     }
 
@@ -35,16 +37,16 @@ impl Service {
         &self,
         request: pb::ListDevicesRequest,
     ) -> Result<pb::ListDevicesResponse, Status> {
-        let asked = convert::devices(request)?;
-        self.store.apply(asked.apply).await.map_err(status::of)?;
+        let wanted = asked::devices(request)?;
+        self.store.apply(wanted.apply).await.map_err(status::of)?;
         let page = self
             .store
-            .devices(asked.apply, asked.from, &asked.outcomes, asked.size);
+            .devices(wanted.apply, wanted.from, &wanted.outcomes, wanted.size);
         let page = page.await.map_err(status::of)?;
         Ok(pb::ListDevicesResponse {
             next_page_token: page
                 .next
-                .map(|from| asked.scope.token(from.into()))
+                .map(|from| wanted.scope.token([from.into()]))
                 .unwrap_or_default(),
             devices: page.devices.into_iter().map(answer::device).collect(),
         })

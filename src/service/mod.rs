@@ -7,16 +7,22 @@
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
 mod answer;
+mod asked;
 mod complaints;
 mod convert;
+mod explain;
+mod find;
 mod health;
 mod list;
 mod page_token;
+mod quota;
 mod read;
+mod requests;
 mod serve;
 mod status;
 mod submit;
 mod transport;
+mod waits;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -27,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    domain::Lane,
     hub::Hub,
     proto::{self as pb, registrar_service_server::RegistrarService},
     store::Store,
@@ -61,6 +68,15 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_SUBMISSIONS_AT_ONCE", default_value_t = 64)]
     pub submissions_at_once: u32,
 
+    /// How long a watch is silent before it gives a sign of life
+    #[arg(
+        long,
+        env = "REGISTRAR_HEARTBEAT",
+        default_value = "15s",
+        value_parser = humantime::parse_duration
+    )]
+    pub heartbeat: Duration,
+
     /// How long a call may take from its first byte to its answer. Watches last as long as they like
     #[arg(
         long,
@@ -76,22 +92,34 @@ pub struct Options {
 pub struct Service {
     store: Store,
     hub: Hub,
+    /// The calls a second that each lane makes at most.
+    rates: Arc<[(Lane, f64)]>,
     options: Options,
     stop: CancellationToken,
     /// Watches that may look up their apply at one time.
     openings: Arc<Semaphore>,
+    waits: Arc<waits::Waits>,
 }
 
 impl Service {
-    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for.
-    pub fn new(store: Store, hub: Hub, options: &Options, stop: CancellationToken) -> Self {
+    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for. The
+    /// lanes are worked at these `rates`, in calls a second.
+    pub fn new(
+        store: Store,
+        hub: Hub,
+        rates: Vec<(Lane, f64)>,
+        options: &Options,
+        stop: CancellationToken,
+    ) -> Self {
         let openings = Arc::new(Semaphore::new(OPENINGS));
         Self {
             store,
             hub,
+            rates: rates.into(),
             options: options.clone(),
             stop,
             openings,
+            waits: Arc::default(),
         }
     }
 }
@@ -140,5 +168,35 @@ impl RegistrarService for Service {
         request: Request<pb::ListDevicesRequest>,
     ) -> Result<Response<pb::ListDevicesResponse>, Status> {
         self.devices(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel_apply(
+        &self,
+        request: Request<pb::CancelApplyRequest>,
+    ) -> Result<Response<pb::CancelApplyResponse>, Status> {
+        self.cancel(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn find_device(
+        &self,
+        request: Request<pb::FindDeviceRequest>,
+    ) -> Result<Response<pb::FindDeviceResponse>, Status> {
+        self.found(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain_apply(
+        &self,
+        request: Request<pb::ExplainApplyRequest>,
+    ) -> Result<Response<pb::ExplainApplyResponse>, Status> {
+        self.explained(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn get_quota(
+        &self,
+        _: Request<pb::GetQuotaRequest>,
+    ) -> Result<Response<pb::GetQuotaResponse>, Status> {
+        self.quotas().await.map(Response::new)
     }
 }

@@ -25,23 +25,29 @@ impl Scope {
         Self(hash)
     }
 
-    /// The token of the page that begins at `cursor`.
-    pub(super) fn token(&self, cursor: i64) -> String {
-        let mut bytes = cursor.to_be_bytes().to_vec();
-        bytes.extend(self.seal(cursor));
+    /// The token of the page that begins at `cursor`, which has as many numbers as its call needs.
+    pub(super) fn token<const N: usize>(&self, cursor: [i64; N]) -> String {
+        let mut bytes: Vec<u8> = cursor.iter().flat_map(|part| part.to_be_bytes()).collect();
+        bytes.extend(self.seal(&bytes));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// The cursor in a token of this scope; none if it is not one.
-    pub(super) fn cursor(&self, token: &str) -> Option<i64> {
+    pub(super) fn cursor<const N: usize>(&self, token: &str) -> Option<[i64; N]> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (cursor, seal) = bytes.split_first_chunk()?;
-        let cursor = i64::from_be_bytes(*cursor);
-        (seal == self.seal(cursor)).then_some(cursor)
+        let (cursor, seal) = bytes.split_at_checked(N * size_of::<i64>())?;
+        if seal != self.seal(cursor) {
+            return None;
+        }
+        let (parts, _) = cursor.as_chunks();
+        let mut parts = parts.iter().copied().map(i64::from_be_bytes);
+        Some(std::array::from_fn(|_| {
+            parts.next().expect("N parts were split off")
+        }))
     }
 
-    fn seal(&self, cursor: i64) -> [u8; SEAL] {
-        let hash = self.0.clone().chain_update(cursor.to_be_bytes()).finalize();
+    fn seal(&self, cursor: &[u8]) -> [u8; SEAL] {
+        let hash = self.0.clone().chain_update(cursor).finalize();
         *hash.first_chunk().expect("a hash has 32 bytes")
     }
 }
@@ -55,13 +61,15 @@ mod tests {
         let scope = Scope::new("ListApplies", &[b"a1"]);
 
         for cursor in [0, 1, i64::MAX] {
-            assert_eq!(scope.cursor(&scope.token(cursor)), Some(cursor));
+            assert_eq!(scope.cursor(&scope.token([cursor])), Some([cursor]));
+            let pair = [-1, cursor];
+            assert_eq!(scope.cursor(&scope.token(pair)), Some(pair));
         }
     }
 
     #[test]
     fn a_token_of_another_call_or_filter_is_refused() {
-        let token = Scope::new("ListApplies", &[b"a1"]).token(7);
+        let token = Scope::new("ListApplies", &[b"a1"]).token([7]);
 
         let others: [(&str, &[&[u8]]); 4] = [
             ("ListDevices", &[b"a1"]),
@@ -70,14 +78,14 @@ mod tests {
             ("ListApplies", &[b"a", b"1"]),
         ];
         for (call, filter) in others {
-            assert_eq!(Scope::new(call, filter).cursor(&token), None);
+            assert_eq!(Scope::new(call, filter).cursor::<1>(&token), None);
         }
     }
 
     #[test]
     fn a_forged_token_is_refused() {
         let scope = Scope::new("ListApplies", &[]);
-        let mut altered = URL_SAFE_NO_PAD.decode(scope.token(7)).unwrap();
+        let mut altered = URL_SAFE_NO_PAD.decode(scope.token([7])).unwrap();
         altered[7] += 1;
 
         for forged in [
@@ -87,7 +95,7 @@ mod tests {
             "not base64!",
             &URL_SAFE_NO_PAD.encode(altered),
         ] {
-            assert_eq!(scope.cursor(forged), None, "{forged}");
+            assert_eq!(scope.cursor::<1>(forged), None, "{forged}");
         }
     }
 }

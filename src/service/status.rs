@@ -14,6 +14,10 @@ use crate::{
 /// seconds, and a replica takes over at once.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// After how long there may be room in a full queue: at the published rates some 1,000,000 devices
+/// are checked in it.
+const QUEUE_MOVES_IN: Duration = Duration::from_secs(10);
+
 /// What a failure of the store means to a caller.
 pub(super) fn of(error: Error) -> Status {
     match error {
@@ -23,6 +27,13 @@ pub(super) fn of(error: Error) -> Status {
             status,
             refusal,
         } => not_acceptable(apply, status, refusal),
+        Error::RequestReused { request_id } => reused(&request_id),
+        Error::RequestLost => unavailable(
+            "REQUEST_LOST",
+            "the same request was answered and its apply has been removed; call again",
+            [],
+        ),
+        Error::QueueFull { queued, most } => queue_full(queued, most),
         Error::Unreachable(_) => {
             tracing::debug!(error = &error as &dyn StdError, "a call found no database");
             unavailable(
@@ -41,6 +52,20 @@ pub(super) fn of(error: Error) -> Status {
             Status::with_error_details(Code::Internal, "internal error", info("INTERNAL", []))
         }
     }
+}
+
+/// A request id stands for another request.
+fn reused(request_id: &str) -> Status {
+    let message = format!(
+        "request_id {request_id:?} was used with other content; take a new one, or repeat the \
+         request as it was"
+    );
+    let metadata = [("request_id", request_id.to_owned())];
+    Status::with_error_details(
+        Code::AlreadyExists,
+        message,
+        info("REQUEST_ID_REUSED", metadata),
+    )
 }
 
 /// The request is wrong in these fields, and in so many more.
@@ -157,6 +182,18 @@ fn not_acceptable(id: ApplyId, status: ApplyStatus, refusal: Refusal) -> Status 
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
+fn queue_full(queued: i64, most: i64) -> Status {
+    let message = format!(
+        "{queued} devices are on their way and this server takes at most {most}; nothing was \
+         stored, submit them again later"
+    );
+    let metadata = [("queued", queued.to_string()), ("most", most.to_string())];
+    let mut details = info("QUEUE_FULL", metadata);
+    details.add_quota_failure_violation("queued devices", message.clone());
+    details.set_retry_info(Some(QUEUE_MOVES_IN));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 fn unavailable(
     reason: &str,
     message: &str,
@@ -194,6 +231,7 @@ mod tests {
         let all = [
             of(Error::NoSuchApply(APPLY)),
             of(corrupt()),
+            of(Error::QueueFull { queued: 9, most: 8 }),
             invalid(vec![FieldViolation::new("devices", "is empty")], 0),
             from_the_future(APPLY, 9, 4),
             stopping(APPLY, 3),
@@ -229,6 +267,16 @@ mod tests {
             (Code::Internal, "internal error")
         );
         assert!(!format!("{status:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn a_full_queue_says_which_quota_and_when_to_come_again() {
+        let status = of(Error::QueueFull { queued: 9, most: 8 });
+
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let details = status.get_error_details();
+        assert_eq!(details.quota_failure().unwrap().violations.len(), 1);
+        assert!(details.retry_info().unwrap().retry_delay.is_some());
     }
 
     #[test]

@@ -134,6 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_takes_too_long_is_ended_and_gives_its_place_to_the_next() {
         let options = Options {
+            heartbeat: Duration::from_secs(15),
             streams_per_connection: 1,
             submissions_at_once: 1,
             call_timeout: Duration::from_millis(1),

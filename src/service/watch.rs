@@ -1,12 +1,14 @@
 //! WatchApply: the events of an apply, until it has settled.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{Service, answer, convert, status};
 use crate::{
-    domain::{Apply, ApplyId, Snapshot},
+    domain::{Apply, ApplyId, Snapshot, apply::Until},
     hub, proto as pb,
     store::Error,
 };
@@ -17,12 +19,12 @@ impl Service {
         &self,
         request: pb::WatchApplyRequest,
     ) -> Result<BoxStream<'static, Result<pb::WatchApplyResponse, Status>>, Status> {
-        let (id, seen) = convert::watch(&request)?;
+        let (id, seen, until) = convert::watch(&request)?;
         let (apply, now) = self.opened(id).await.map_err(status::of)?;
         if seen > now.revision {
             return Err(status::from_the_future(id, seen, now.revision));
         }
-        let progress = match (seen == now.revision, now.status.is_settled()) {
+        let progress = match (seen == now.revision, until.ends_at(now.status)) {
             (true, true) => Progress::Ended,
             (true, false) | (false, _) => Progress::Moving,
         };
@@ -31,7 +33,11 @@ impl Service {
             apply,
             events,
             seen,
+            until,
+            last: now,
             progress,
+            heartbeat: self.options.heartbeat,
+            service: self.clone(),
             stop,
         };
         // One message is made at a time, when the transport has room for it.
@@ -58,7 +64,14 @@ struct Watch {
     events: hub::Watch,
     /// The revision of the last event sent.
     seen: i64,
+    /// When it ends.
+    until: Until,
+    /// The last event sent, or the apply as it was at first.
+    last: Snapshot,
     progress: Progress,
+    /// How long it is silent at most.
+    heartbeat: Duration,
+    service: Service,
     stop: CancellationToken,
 }
 
@@ -67,43 +80,67 @@ struct Watch {
 enum Progress {
     /// More will follow.
     Moving,
-    /// The event settled the apply; whether it has stayed so is not known yet.
-    Settled,
-    /// The apply is settled at the last event.
+    /// The watch ends at the event; whether the apply has stayed there is not known yet.
+    Reached,
+    /// The apply is still at the event that ends the watch.
     Ended,
 }
 
 impl Watch {
-    /// The next change; none once the apply has settled.
+    /// The next change or sign of life; none once the watch has reached its end.
     async fn next(&mut self) -> Result<Option<pb::WatchApplyResponse>, Status> {
         let stop = self.stop.clone();
-        let event = tokio::select! {
+        let heartbeat = self.heartbeat;
+        tokio::select! {
             biased;
-            () = stop.cancelled() => return Err(status::stopping(self.apply.id, self.seen)),
-            event = self.next_event() => event.map_err(status::of)?,
-        };
-        Ok(event.map(|event| pb::WatchApplyResponse {
-            apply: Some(answer::apply(&self.apply, &event)),
-        }))
+            () = stop.cancelled() => Err(status::stopping(self.apply.id, self.seen)),
+            event = self.next_event() => {
+                Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
+            }
+            () = tokio::time::sleep(heartbeat) => Ok(Some(self.sign_of_life().await)),
+        }
     }
 
-    /// The next event. Someone may have asked for registration since the last one, so the end is
-    /// where the apply is settled now, not where it once was.
+    /// The apply as last sent, and what it waits for. A database that is away is no reason for
+    /// silence.
+    async fn sign_of_life(&self) -> pb::WatchApplyResponse {
+        let Service { store, waits, .. } = &self.service;
+        let waiting = waits
+            .of(store, self.apply.id, self.last.status)
+            .await
+            .unwrap_or_default();
+        pb::WatchApplyResponse {
+            heartbeat: true,
+            waiting_for: waiting.map(answer::waiting_for),
+            ..self.message(&self.last)
+        }
+    }
+
+    fn message(&self, at: &Snapshot) -> pb::WatchApplyResponse {
+        pb::WatchApplyResponse {
+            // A heartbeat before the first event has no revision to repeat.
+            apply: (at.revision == self.seen).then(|| answer::apply(&self.apply, at)),
+            ..Default::default()
+        }
+    }
+
+    /// The next event. Someone may have asked for more since the last one, so the end is where the
+    /// apply is now, not where it once was.
     async fn next_event(&mut self) -> Result<Option<Snapshot>, Error> {
         match self.progress {
             Progress::Ended => return Ok(None),
-            Progress::Settled if self.events.is_at_end().await? => {
+            Progress::Reached if self.events.is_at_end().await? => {
                 self.progress = Progress::Ended;
                 return Ok(None);
             }
-            Progress::Settled | Progress::Moving => {}
+            Progress::Reached | Progress::Moving => {}
         }
         let event = self.events.next().await?;
         self.seen = event.revision;
-        self.progress = if event.status.is_settled() {
-            Progress::Settled
-        } else {
-            Progress::Moving
+        self.last = event;
+        self.progress = match self.until.ends_at(event.status) {
+            true => Progress::Reached,
+            false => Progress::Moving,
         };
         Ok(Some(event))
     }

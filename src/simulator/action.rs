@@ -2,11 +2,13 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The only version of the API.
 pub(super) const VERSION: &str = "2018-01-20";
 
 /// An action of the upstream that the simulator answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     BatchCheckDeviceNames,
     BatchRegisterDeviceWithApplyId,

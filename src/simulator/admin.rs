@@ -1,15 +1,18 @@
-//! What tests may look at, unsigned: the ledger and the devices, as JSON lines.
+//! What tests may look at, unsigned: the ledger, the devices and the faults, as JSON lines; and
+//! how they set and lift faults.
 
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::fault::Fault;
 use super::ledger::{Ledger, MAX_LINES, Wanted};
 use super::product::Product;
 use super::server::{Shared, locked};
@@ -101,6 +104,62 @@ pub(super) async fn devices(
     lines(Body::from_stream(tokio_stream::iter(chunks)))
 }
 
+/// `GET /_simulator/faults`: those that are set, by name.
+pub(super) async fn faults(State(shared): State<Arc<Shared>>) -> Response {
+    let faults = Arc::clone(locked(&shared.world).faults());
+    let mut text = String::new();
+    for (name, fault) in faults.all() {
+        let line = serde_json::json!({"name": name, "fault": fault});
+        writeln!(text, "{line}").expect("a String takes all that is written");
+    }
+    lines(Body::from(text))
+}
+
+/// `PUT /_simulator/faults/NAME` with the fault as JSON. From the answer on it is set.
+pub(super) async fn set_fault(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    json: String,
+) -> Response {
+    let fault = match Fault::parse(&json) {
+        Ok(fault) => fault,
+        Err(why) => return refuse(why),
+    };
+    let mut world = locked(&shared.world);
+    let mut faults = world.faults().as_ref().clone();
+    match faults.set(&name, fault) {
+        Ok(()) => changed(world.set_faults(faults, shared.clock.now())),
+        Err(why) => refuse(why),
+    }
+}
+
+/// `DELETE /_simulator/faults/NAME`. From the answer on it is lifted.
+pub(super) async fn lift_fault(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Response {
+    let mut world = locked(&shared.world);
+    let mut faults = world.faults().as_ref().clone();
+    if faults.lift(&name) {
+        changed(world.set_faults(faults, shared.clock.now()))
+    } else {
+        (StatusCode::NOT_FOUND, "there is no such fault").into_response()
+    }
+}
+
+fn changed(set: io::Result<()>) -> Response {
+    match set {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "journal not written"
+            );
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
 fn devices_of(shared: &Shared, product: Product, apply_id: u64) -> String {
     let world = locked(&shared.world);
     let mut text = String::new();
@@ -140,6 +199,6 @@ fn lines(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/jsonl")], body).into_response()
 }
 
-fn refuse(why: &'static str) -> Response {
-    (StatusCode::BAD_REQUEST, why).into_response()
+fn refuse(why: impl Into<String>) -> Response {
+    (StatusCode::BAD_REQUEST, why.into()).into_response()
 }

@@ -1,32 +1,40 @@
 //! The shapes of the answers on the wire, the upstream's misspelt keys included.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::product::Product;
+
+/// Exactly this text: an old SDK refuses what it does not know.
+const JSON: &str = "application/json;charset=utf-8";
+const HTML: &str = "text/html";
 
 /// An answer ready to be sent.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     /// `OK`, or the error's code.
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
+    pub(super) content_type: &'static str,
     pub(super) body: String,
 }
 
-/// A call that the gateway refuses: an HTTP error.
+/// A call that is refused before its action is looked at: by the gateway with an HTTP error, or,
+/// where the status is 200, in the service's way.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: u16,
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
     pub(super) message: String,
 }
 
 /// A call that the service refuses: HTTP 200 with `Success: false`.
 #[derive(Debug)]
 pub(super) struct Failure<'a> {
-    pub(super) code: &'static str,
-    pub(super) message: &'static str,
+    pub(super) code: Cow<'static, str>,
+    pub(super) message: Cow<'a, str>,
     pub(super) data: Option<RefusedNames<'a>>,
 }
 
@@ -214,7 +222,8 @@ impl Answer {
         };
         Answer {
             status: 200,
-            code,
+            code: code.clone(),
+            content_type: JSON,
             body: json(&body),
         }
     }
@@ -226,6 +235,10 @@ impl Answer {
             code,
             message,
         } = refusal;
+        if *status == 200 {
+            let message = message.as_str();
+            return Answer::failure(&Failure::new(code.clone(), message));
+        }
         let request_id = request_id();
         let recommend = format!(
             "https://api.aliyun.com/troubleshoot?q={code}&product=Iot&requestId={request_id}"
@@ -240,25 +253,45 @@ impl Answer {
         };
         Answer {
             status: *status,
-            code,
+            code: code.clone(),
+            content_type: JSON,
             body: json(&body),
+        }
+    }
+
+    /// What a proxy says in place of the server.
+    pub(super) fn unavailable(status: u16) -> Answer {
+        let title = format!("{status} The server does not answer");
+        Answer {
+            status,
+            code: Cow::Borrowed("Unavailable"),
+            content_type: HTML,
+            body: format!(
+                "<html>\n<head><title>{title}</title></head>\n\
+                 <body><center><h1>{title}</h1></center></body>\n</html>\n"
+            ),
         }
     }
 
     fn ok(body: &impl Serialize) -> Answer {
         Answer {
             status: 200,
-            code: "OK",
+            code: Cow::Borrowed("OK"),
+            content_type: JSON,
             body: json(body),
         }
     }
 }
 
 impl Refusal {
-    pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
+    pub(super) fn new(
+        status: u16,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Refusal {
         Refusal {
             status,
-            code,
+            code: code.into(),
             message: message.into(),
         }
     }
@@ -274,10 +307,13 @@ impl Refusal {
 }
 
 impl<'a> Failure<'a> {
-    pub(super) fn new(code: &'static str, message: &'static str) -> Failure<'a> {
+    pub(super) fn new(
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'a, str>>,
+    ) -> Failure<'a> {
         Failure {
-            code,
-            message,
+            code: code.into(),
+            message: message.into(),
             data: None,
         }
     }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::product::Product;
 
-/// The upstream's text for this is not published.
+/// The upstream's texts for these are not published.
 const EXISTS: &str = "The device name already exists.";
+const FAILED: &str = "The device could not be created.";
 
 /// What was asked for together, under one ApplyId.
 #[derive(Debug)]
@@ -20,8 +21,38 @@ pub(super) struct Apply {
     /// By position in `names`.
     pub(super) nicknames: HashMap<u32, Box<str>>,
     pub(super) malformed: Box<[Malformed]>,
-    /// Positions of the names that could not be had: at the check, then at the creation.
-    pub(super) clashes: Vec<u32>,
+    /// The names that could not be had, by position: at the check, then at the creation.
+    pub(super) misses: Vec<Miss>,
+    /// The check failed, or will, and does not say why.
+    pub(super) nameless: bool,
+}
+
+/// A name that could not be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Miss {
+    pub(super) position: u32,
+    pub(super) why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Exists,
+    /// A fault had it fail.
+    Failed,
+}
+
+/// What faults do to a check or a creation, decided when it begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fate {
+    /// The check fails and does not say why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) nameless: bool,
+    /// It does not end until it is let go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) stuck: bool,
+    /// Positions of the names that are not created.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) failed: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +93,10 @@ pub(super) struct Complaint<'a> {
 impl Apply {
     /// The names without a complaint, in the order of the request.
     pub(super) fn valid(&self) -> impl Iterator<Item = &Arc<str>> {
-        let mut clashes = self.clashes.iter().copied().peekable();
+        let mut misses = self.misses.iter().peekable();
         (0..).zip(&self.names).filter_map(move |(position, name)| {
-            clashes.next_if_eq(&position).is_none().then_some(name)
+            let missed = misses.next_if(|miss| miss.position == position);
+            missed.is_none().then_some(name)
         })
     }
 
@@ -75,7 +107,7 @@ impl Apply {
 
     pub(super) fn created_count(&self) -> usize {
         if self.is_created() {
-            self.names.len() - self.clashes.len()
+            self.names.len() - self.misses.len()
         } else {
             0
         }
@@ -89,20 +121,30 @@ impl Apply {
 
     /// What is wrong, device by device.
     pub(super) fn complaints(&self) -> impl Iterator<Item = Complaint<'_>> {
-        let clashes = self.clashes.iter().map(|position| Complaint {
-            name: &self.names[*position as usize],
-            nickname: self.nicknames.get(position).map(AsRef::as_ref),
-            message: EXISTS,
+        let misses = self.misses.iter().map(|miss| Complaint {
+            name: &self.names[miss.position as usize],
+            nickname: self.nicknames.get(&miss.position).map(AsRef::as_ref),
+            message: match miss.why {
+                Why::Exists => EXISTS,
+                Why::Failed => FAILED,
+            },
         });
         let malformed = self.malformed.iter().map(|device| Complaint {
             name: &device.name,
             nickname: device.nickname.as_deref(),
             message: &device.message,
         });
-        clashes.chain(malformed)
+        misses.chain(malformed)
     }
 
     pub(super) fn is_created(&self) -> bool {
         matches!(self.phase, Phase::CreateSuccess | Phase::CreateFailed)
+    }
+}
+
+impl Fate {
+    /// Whether all goes its usual way.
+    pub(super) fn is_none(&self) -> bool {
+        *self == Fate::default()
     }
 }

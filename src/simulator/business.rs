@@ -37,10 +37,12 @@ type Outcome = Result<Answer, No>;
 
 enum No {
     Failure(Failure<'static>),
+    Refusal(Refusal),
     Broken(std::io::Error),
 }
 
-/// Does what `params` ask for. Refused only when the journal cannot be written.
+/// Does what `params` ask for. Refused only when the journal cannot be written, and when a fault
+/// has a call for the product refused in the gateway's way.
 pub(super) fn perform(
     world: &mut World,
     options: &Options,
@@ -61,12 +63,13 @@ pub(super) fn perform(
         Action::BatchRegisterDeviceWithApplyId => register(world, params, now),
         Action::QueryBatchRegisterDeviceStatus => status(world, params),
         Action::QueryPageByApplyId => page(world, params),
-        Action::QueryProduct => product(params)
+        Action::QueryProduct => product(world, params)
             .map(|product| Answer::with_data(ProductData::of(product, world.state.count(product)))),
     };
     let answer = match outcome {
         Ok(answer) => answer,
         Err(No::Failure(failure)) => Answer::failure(&failure),
+        Err(No::Refusal(refusal)) => return Err(refusal),
         Err(No::Broken(error)) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -94,7 +97,7 @@ fn check(
         dropped: 0,
         list: None,
     };
-    let accepted = product(params).and_then(|product| {
+    let accepted = product(world, params).and_then(|product| {
         let maximum = product.names_per_check();
         given.dropped = count.saturating_sub(maximum);
         if given.dropped > 0 && options.surplus == Surplus::Refuse {
@@ -195,14 +198,13 @@ fn refused(sifted: &Sifted<'_>) -> Answer {
         },
     };
     Answer::failure(&Failure {
-        code,
-        message,
         data: Some(data),
+        ..Failure::new(code, message)
     })
 }
 
 fn register(world: &mut World, params: &Params<'_>, now: u64) -> Outcome {
-    let product = product(params)?;
+    let product = product(world, params)?;
     let (apply_id, apply) = apply(world, params, Some(product))?;
     match apply.phase {
         Phase::CheckSuccess => {
@@ -221,7 +223,7 @@ fn register(world: &mut World, params: &Params<'_>, now: u64) -> Outcome {
 }
 
 fn status(world: &World, params: &Params<'_>) -> Outcome {
-    let product = product(params)?;
+    let product = product(world, params)?;
     let (_, apply) = apply(world, params, Some(product))?;
     let (status, failed) = match apply.phase {
         Phase::Check => ("CHECK", false),
@@ -234,7 +236,7 @@ fn status(world: &World, params: &Params<'_>) -> Outcome {
     let mut valid = Vec::new();
     let mut invalid = Vec::new();
     let mut details = None;
-    if failed {
+    if failed && !apply.nameless {
         valid.extend(apply.valid().map(AsRef::as_ref));
         let complaints: Vec<Complaint<'_>> = apply.complaints().collect();
         invalid.extend(complaints.iter().map(|complaint| complaint.name));
@@ -265,6 +267,7 @@ fn page(world: &World, params: &Params<'_>) -> Outcome {
         ),
     };
     let (apply_id, apply) = apply(world, params, None)?;
+    not_blocked(world, apply.product)?;
     let page = number("CurrentPage", 1)?;
     let page_size = number("PageSize", PAGE.0)?.min(PAGE.1);
     let total = apply.created_count();
@@ -292,12 +295,25 @@ fn page(world: &World, params: &Params<'_>) -> Outcome {
     }))
 }
 
-fn product(params: &Params<'_>) -> Result<Product, No> {
+fn product(world: &World, params: &Params<'_>) -> Result<Product, No> {
     let Some(key) = params.get("ProductKey") else {
         return fail("iot.prod.NullProductKey", "The ProductKey is missing.");
     };
     let unknown = Failure::new("iot.prod.NotExistedProduct", "The product does not exist.");
-    Product::of_key(key).ok_or(No::Failure(unknown))
+    let product = Product::of_key(key).ok_or(No::Failure(unknown))?;
+    not_blocked(world, product).map(|()| product)
+}
+
+fn not_blocked(world: &World, product: Product) -> Result<(), No> {
+    let Some(code) = world.faults().product_blocked(product) else {
+        return Ok(());
+    };
+    let refusal = code.refusal();
+    Err(if refusal.status == 200 {
+        No::Failure(Failure::new(refusal.code, refusal.message))
+    } else {
+        No::Refusal(refusal)
+    })
 }
 
 /// The apply that is meant, if it is one of `product` or that does not matter.

@@ -46,6 +46,9 @@ pub(super) struct Call<'a> {
     pub(super) arrived_us: u64,
     /// From then until the answer was ready, in microseconds.
     pub(super) took_us: u64,
+    /// Not in the line unless a fault kept the answer back; code and status are those it had.
+    #[serde(skip_serializing_if = "is_true")]
+    pub(super) answered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name_list: Option<&'a [String]>,
 }
@@ -203,6 +206,10 @@ fn select<L: AsRef<str>>(
     text
 }
 
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
 /// The line without its names and its closing brace.
 fn short(line: &str) -> &str {
     line.split_once(NAME_LIST)
@@ -251,6 +258,7 @@ mod tests {
             http_status: 200,
             arrived_us: 1,
             took_us: 2,
+            answered: true,
             name_list,
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! It verifies signatures, counts calls in sliding seconds, takes its time over checks and
 //! creations, keeps every device and apply (on disk when it is given a directory, so that a kill
-//! loses nothing), and writes each call to a ledger that tests read. It knows nothing of the rest
-//! of this crate and meets it on the wire only.
+//! loses nothing), writes each call to a ledger that tests read, and is out of order in the ways
+//! it is told to (`fault`). It knows nothing of the rest of this crate and meets it on the wire
+//! only.
 //!
 //! What is not published about the upstream is decided where it is answered, and said there.
 //! Start at [`Simulator::serve`]; the way of one call is in `server`.
@@ -15,6 +16,9 @@ mod apply;
 mod business;
 mod clock;
 mod credentials;
+mod event;
+mod fault;
+mod faults;
 mod gate;
 mod journal;
 mod ledger;
@@ -36,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use self::server::Shared;
 
 pub use self::action::Action;
+pub use self::fault::NamedFault;
 pub use self::options::{BadNames, Existing, Options, Surplus};
 
 /// The only access key the simulator knows.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::action::Action;
+use super::fault::NamedFault;
+use super::faults::Faults;
 use super::product::Product;
 use super::rules;
 
@@ -85,6 +87,16 @@ pub struct Options {
         value_enum
     )]
     pub bad_names: BadNames,
+
+    /// Faults that are set from the beginning, each as NAME=JSON. May be repeated, or hold several
+    /// between semicolons.
+    #[arg(
+        id = "simulator_faults",
+        long = "simulator-fault",
+        env = "REGISTRAR_SIMULATOR_FAULTS"
+    )]
+    #[arg(value_delimiter = ';', value_name = "NAME=JSON")]
+    pub faults: Vec<NamedFault>,
 }
 
 /// What happens to names above the maximum of a check. The documents say both.
@@ -130,6 +142,7 @@ impl Options {
                 return Err(format!("--simulator-exists: `{name}` is not a device name"));
             }
         }
+        Faults::new(self.seed, &self.faults).map_err(|why| format!("--simulator-fault: {why}"))?;
         Ok(())
     }
 }
@@ -144,6 +157,7 @@ impl Default for Options {
             qps: Vec::new(),
             surplus: Surplus::Drop,
             bad_names: BadNames::AtOnce,
+            faults: Vec::new(),
         }
     }
 }
@@ -208,6 +222,21 @@ mod tests {
         assert_eq!(names, ["dev1", "dev2", "dev3"]);
         assert_eq!(options.qps, [(Action::QueryPageByApplyId, 0)]);
         assert_eq!(options.check(), Ok(()));
+    }
+
+    #[test]
+    fn faults_have_names_of_their_own() {
+        let a = r#"a={"kind":"block-account"}"#;
+        let b = r#"b={"kind":"fail-creates","names":["dev1","dev2"]}"#;
+        let named = |line: &str| parse(&format!("simulate --simulator-fault {line}")).unwrap();
+
+        let options = named(&format!("{a};{b}"));
+
+        let names: Vec<_> = options.faults.iter().map(|one| &one.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(options.check(), Ok(()));
+        assert!(named(&format!("{a};{a}")).check().is_err());
+        assert!(parse("simulate --simulator-fault a={}").is_err());
     }
 
     #[test]

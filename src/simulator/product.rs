@@ -1,9 +1,12 @@
 //! The two products of the simulated account.
 
+use serde::{Deserialize, Serialize};
+
 use super::{PRODUCT, PRODUCT_X509};
 
 /// A product, told apart by how its devices authenticate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(super) enum Product {
     Secret,
     X509,
@@ -45,5 +48,21 @@ impl Product {
             Product::Secret => 10_000,
             Product::X509 => 1_000,
         }
+    }
+}
+
+impl TryFrom<String> for Product {
+    type Error = String;
+
+    fn try_from(key: String) -> Result<Product, String> {
+        Product::of_key(&key).ok_or_else(|| {
+            format!("there is no product `{key}`, only `{PRODUCT}` and `{PRODUCT_X509}`")
+        })
+    }
+}
+
+impl From<Product> for String {
+    fn from(product: Product) -> String {
+        product.key().into()
     }
 }

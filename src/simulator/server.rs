@@ -1,6 +1,7 @@
 //! The way of one call: its arrival is stamped and counted, its body read, the gateway's questions
 //! asked, the action done, the ledger written, the answer sent.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,10 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::serve::ListenerExt;
 use http::request::Parts;
 use http_body_util::BodyExt;
@@ -24,6 +25,8 @@ use super::admin;
 use super::answers::{Answer, Refusal};
 use super::business::{self, Done};
 use super::clock::Clock;
+use super::fault;
+use super::faults::Faults;
 use super::gate::{self, Nonces};
 use super::ledger::{Call, Ledger};
 use super::options::Options;
@@ -73,16 +76,22 @@ impl Shared {
         })
     }
 
-    /// The action of a call whose head is all right, unless there were too many of them.
+    /// The action of a call whose head is all right, unless a fault has it refused, or there were
+    /// too many of them. Only a call that passes spends quota.
     fn admit(
         &self,
         head: &Parts,
         body: &Received,
+        faults: &Faults,
         ticket: Option<Ticket>,
         arrived: u64,
     ) -> Result<Action, Refusal> {
         let nonces = |nonce: &str| locked(&self.nonces).take(nonce, arrived);
         let admitted = gate::admit(head, &body.sha256, arrived, nonces);
+        let admitted = admitted.and_then(|action| match faults.blocked(action) {
+            Some(code) => Err(code.refusal()),
+            None => Ok(action),
+        });
         match (admitted, ticket) {
             (Ok(action), Some(_)) => Ok(action),
             (Ok(_), None) => {
@@ -90,11 +99,15 @@ impl Shared {
                 Err(Refusal::new(400, "Throttling.User", message))
             }
             (Err(refusal), ticket) => {
-                if let Some(ticket) = ticket {
-                    locked(&self.quotas).give_back(ticket);
-                }
+                self.give_back(ticket);
                 Err(refusal)
             }
+        }
+    }
+
+    fn give_back(&self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            locked(&self.quotas).give_back(ticket);
         }
     }
 
@@ -107,7 +120,13 @@ impl Shared {
     }
 
     /// Writes the ledger; a call that cannot be written down is not answered as done.
-    fn record(&self, action: &str, done: &Done, arrived: u64) -> Result<(), Refusal> {
+    fn record(
+        &self,
+        action: &str,
+        done: &Done,
+        answered: bool,
+        arrived: u64,
+    ) -> Result<(), Refusal> {
         let names = done.names.as_ref();
         let call = Call {
             run: self.run,
@@ -116,10 +135,11 @@ impl Shared {
             apply_id: done.apply_id,
             names: names.map(|names| names.count),
             dropped: names.map_or(0, |names| names.dropped),
-            code: done.answer.code,
+            code: &done.answer.code,
             http_status: done.answer.status,
             arrived_us: arrived,
             took_us: self.clock.now().saturating_sub(arrived),
+            answered,
             name_list: names.and_then(|names| names.list.as_deref()),
         };
         locked(&self.ledger).add(call).map_err(|error| {
@@ -147,6 +167,13 @@ pub(super) async fn serve(
         .route("/", get(call).post(call))
         .route("/_simulator/ledger", get(admin::ledger))
         .route("/_simulator/devices", get(admin::devices))
+        .route("/_simulator/faults", get(admin::faults))
+        .route(
+            "/_simulator/faults/{name}",
+            put(admin::set_fault)
+                .delete(admin::lift_fault)
+                .layer(DefaultBodyLimit::max(fault::MAX_JSON)),
+        )
         .fallback(nowhere)
         .method_not_allowed_fallback(nowhere)
         .with_state(Arc::clone(&shared));
@@ -192,23 +219,34 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         )),
     };
 
-    let outcome = received.and_then(|body| {
-        let action = shared.admit(&head, &body, ticket, arrived)?;
-        shared.perform(&head, action, &body.bytes)
-    });
+    let faults = Arc::clone(locked(&shared.world).faults());
     let host = text(&head, header::HOST.as_str());
     let refuse = |refusal| Answer::refusal(&refusal, host);
-    let done = outcome.unwrap_or_else(|refusal| Done {
-        answer: refuse(refusal),
+    let outcome = match faults.unavailable(action) {
+        Some(status) => {
+            shared.give_back(ticket);
+            Err(Answer::unavailable(status))
+        }
+        None => received
+            .and_then(|body| {
+                let action = shared.admit(&head, &body, &faults, ticket, arrived)?;
+                shared.perform(&head, action, &body.bytes)
+            })
+            .map_err(refuse),
+    };
+    let done = outcome.unwrap_or_else(|answer| Done {
+        answer,
         apply_id: None,
         names: None,
     });
+    let answered = !faults.unanswered(action, text(&head, "x-acs-signature-nonce"));
     let action: String = named
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .take(64)
         .collect();
-    match shared.record(&action, &done, arrived) {
+    match shared.record(&action, &done, answered, arrived) {
+        Ok(()) if !answered => hang_up(),
         Ok(()) => send(done.answer),
         Err(refusal) => send(refuse(refusal)),
     }
@@ -250,9 +288,15 @@ async fn nowhere(request: Request) -> Response {
 
 fn send(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).expect("answers have the codes written here");
-    // Exactly this text: an old SDK refuses what it does not know.
-    let content_type = [(header::CONTENT_TYPE, "application/json;charset=utf-8")];
+    let content_type = [(header::CONTENT_TYPE, answer.content_type)];
     (status, content_type, answer.body).into_response()
+}
+
+/// Has the connection closed without a byte: the server gives up on a body that fails before the
+/// head has gone out.
+fn hang_up() -> Response {
+    let failing = tokio_stream::once(Err::<&[u8], _>(io::Error::other("told not to answer")));
+    Body::from_stream(failing).into_response()
 }
 
 fn text<'h>(head: &'h Parts, name: &str) -> &'h str {

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::apply::{Apply, Asked, Phase};
+use super::apply::{Apply, Asked, Fate, Miss, Phase, Why};
 use super::product::Product;
 
 /// The devices and applies of the account.
@@ -20,6 +20,8 @@ pub(super) struct State {
     applies: BTreeMap<u64, Apply>,
     /// When the applies in CHECK and CREATE are ready, in microseconds since the epoch.
     due: BTreeSet<(u64, u64)>,
+    /// Those that are stuck, with when they would have been ready.
+    stuck: BTreeMap<u64, u64>,
     held: usize,
 }
 
@@ -67,7 +69,7 @@ impl State {
     }
 
     /// Puts a new apply into CHECK until `ready`.
-    pub(super) fn start_check(&mut self, id: u64, asked: Asked, ready: u64) {
+    pub(super) fn start_check(&mut self, id: u64, asked: Asked, ready: u64, fate: &Fate) {
         let Asked {
             product,
             names,
@@ -81,32 +83,58 @@ impl State {
             names,
             nicknames,
             malformed,
-            clashes: Vec::new(),
+            misses: Vec::new(),
+            nameless: fate.nameless,
         };
         self.applies.insert(id, apply);
-        self.due.insert((ready, id));
+        self.expect(id, ready, fate);
     }
 
     /// Puts an apply from CHECK_SUCCESS into CREATE until `ready`. Names that others have, or are
-    /// about to have, stay theirs.
-    pub(super) fn start_create(&mut self, id: u64, ready: u64) {
+    /// about to have, stay theirs; those that fail stay free.
+    pub(super) fn start_create(&mut self, id: u64, ready: u64, fate: &Fate) {
         let Some(apply) = self.applies.get_mut(&id) else {
             return;
         };
         let owners = &mut self.devices[apply.product as usize].owners;
+        let mut failed = fate.failed.iter().peekable();
         for (position, name) in (0..).zip(&apply.names) {
+            let fails = failed.next_if_eq(&&position).is_some();
             match owners.entry(Arc::clone(name)) {
+                Entry::Occupied(_) => apply.misses.push(Miss {
+                    position,
+                    why: Why::Exists,
+                }),
+                Entry::Vacant(_) if fails => apply.misses.push(Miss {
+                    position,
+                    why: Why::Failed,
+                }),
                 Entry::Vacant(vacant) => {
                     vacant.insert(Owner {
                         apply: id,
                         created: 1,
                     });
                 }
-                Entry::Occupied(_) => apply.clashes.push(position),
             }
         }
         apply.phase = Phase::Create;
-        self.due.insert((ready, id));
+        self.expect(id, ready, fate);
+    }
+
+    /// Makes these of the applies under way stuck from `at` on, and no others. One that no longer
+    /// is ends when it would have, or now.
+    pub(super) fn hold(&mut self, applies: &BTreeSet<u64>, at: u64) {
+        let stuck = std::mem::take(&mut self.stuck);
+        for (id, ready) in stuck {
+            if applies.contains(&id) {
+                self.stuck.insert(id, ready);
+            } else {
+                self.due.insert((ready.max(at), id));
+            }
+        }
+        for (ready, id) in self.due.extract_if(.., |(_, id)| applies.contains(id)) {
+            self.stuck.insert(id, ready);
+        }
     }
 
     /// Finishes the checks and creations that are ready by `now`, in the order they became so.
@@ -121,6 +149,18 @@ impl State {
 
     pub(super) fn apply(&self, id: u64) -> Option<&Apply> {
         self.applies.get(&id)
+    }
+
+    /// Those that are stuck.
+    pub(super) fn stuck(&self) -> BTreeSet<u64> {
+        self.stuck.keys().copied().collect()
+    }
+
+    /// The applies in CHECK and CREATE, the stuck ones too.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = (u64, &Apply)> {
+        let due = self.due.iter().map(|(_, id)| *id);
+        due.chain(self.stuck.keys().copied())
+            .filter_map(|id| Some((id, self.applies.get(&id)?)))
     }
 
     /// Devices of the product.
@@ -151,37 +191,48 @@ impl State {
             .map_or(0, |owner| owner.created)
     }
 
+    fn expect(&mut self, id: u64, ready: u64, fate: &Fate) {
+        if fate.stuck {
+            self.stuck.insert(id, ready);
+        } else {
+            self.due.insert((ready, id));
+        }
+    }
+
     fn finish(&mut self, id: u64) {
         let phase = self.applies.get(&id).map(|apply| apply.phase);
         if phase == Some(Phase::Check) {
-            let clashes = self.existing_of(id);
+            let misses = self.existing_of(id);
             if let Some(apply) = self.applies.get_mut(&id) {
-                let passed = clashes.is_empty() && apply.malformed.is_empty();
+                let passed = misses.is_empty() && apply.malformed.is_empty() && !apply.nameless;
                 apply.phase = if passed {
                     Phase::CheckSuccess
                 } else {
                     Phase::CheckFailed
                 };
-                apply.clashes = clashes;
+                apply.misses = misses;
             }
         } else if phase == Some(Phase::Create)
             && let Some(apply) = self.applies.get_mut(&id)
         {
-            let all = apply.clashes.is_empty();
+            let all = apply.misses.is_empty();
             apply.phase = if all {
                 Phase::CreateSuccess
             } else {
                 Phase::CreateFailed
             };
+            let misses = &apply.misses;
+            let missed =
+                |position: &u32| misses.binary_search_by_key(position, |miss| miss.position);
             apply
                 .nicknames
-                .retain(|position, _| apply.clashes.binary_search(position).is_ok());
+                .retain(|position, _| missed(position).is_ok());
             self.devices[apply.product as usize].visible += apply.created_count();
         }
     }
 
-    /// Positions of the names of an apply that are devices now.
-    fn existing_of(&self, id: u64) -> Vec<u32> {
+    /// The names of an apply that are devices now.
+    fn existing_of(&self, id: u64) -> Vec<Miss> {
         let Some(apply) = self.applies.get(&id) else {
             return Vec::new();
         };
@@ -190,7 +241,10 @@ impl State {
         (0..)
             .zip(&apply.names)
             .filter(|(_, name)| exists(name))
-            .map(|(at, _)| at)
+            .map(|(position, _)| Miss {
+                position,
+                why: Why::Exists,
+            })
             .collect()
     }
 
@@ -227,11 +281,11 @@ mod tests {
     #[test]
     fn of_overlapping_applies_the_one_registered_first_gets_the_names() {
         let mut state = State::default();
-        state.start_check(1, asked(&["dev1", "dev2"]), 10);
-        state.start_check(2, asked(&["dev2", "dev3"]), 10);
+        state.start_check(1, asked(&["dev1", "dev2"]), 10, &Fate::default());
+        state.start_check(2, asked(&["dev2", "dev3"]), 10, &Fate::default());
         state.settle(10);
-        state.start_create(1, 90);
-        state.start_create(2, 50);
+        state.start_create(1, 90, &Fate::default());
+        state.start_create(2, 50, &Fate::default());
 
         state.settle(60);
         assert_eq!(phase(&state, 1), Phase::Create);
@@ -254,11 +308,11 @@ mod tests {
     #[test]
     fn a_check_sees_the_creations_that_were_ready_before_it() {
         let mut state = State::default();
-        state.start_check(1, asked(&["dev1"]), 0);
+        state.start_check(1, asked(&["dev1"]), 0, &Fate::default());
         state.settle(0);
-        state.start_create(1, 50);
-        state.start_check(2, asked(&["dev1", "dev2"]), 49);
-        state.start_check(3, asked(&["dev1", "dev2"]), 51);
+        state.start_create(1, 50, &Fate::default());
+        state.start_check(2, asked(&["dev1", "dev2"]), 49, &Fate::default());
+        state.start_check(3, asked(&["dev1", "dev2"]), 51, &Fate::default());
 
         state.settle(100);
 
@@ -268,10 +322,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_let_go_ends_when_it_would_have_or_at_once() {
+        let mut state = State::default();
+        state.start_check(1, asked(&["dev1"]), 10, &Fate::default());
+        state.start_check(2, asked(&["dev2"]), 40, &Fate::default());
+
+        state.hold(&BTreeSet::from([1, 2]), 5);
+        state.settle(30);
+        assert_eq!(phase(&state, 1), Phase::Check);
+        state.hold(&BTreeSet::new(), 30);
+        state.settle(30);
+        assert_eq!(phase(&state, 1), Phase::CheckSuccess);
+        assert_eq!(phase(&state, 2), Phase::Check);
+
+        state.settle(40);
+        assert_eq!(phase(&state, 2), Phase::CheckSuccess);
+    }
+
+    #[test]
     fn names_of_another_product_do_not_clash() {
         let mut state = State::default();
         state.add_existing(Product::X509, "dev1");
-        state.start_check(1, asked(&["dev1"]), 0);
+        state.start_check(1, asked(&["dev1"]), 0, &Fate::default());
 
         state.settle(0);
 

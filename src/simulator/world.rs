@@ -1,16 +1,18 @@
 //! The state with its journal: an event is written before it happens.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
 
 use anyhow::Context;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
-use serde::{Deserialize, Serialize};
 
-use super::apply::{Asked, Malformed};
+use super::apply::{Asked, Fate};
 use super::credentials::{Credentials, Keys};
+use super::event::Event;
+use super::faults::Faults;
 use super::journal::Lines;
 use super::options::Options;
 use super::product::Product;
@@ -27,50 +29,16 @@ const NO_NAMES: &str = r#""names":"""#;
 /// Names that all applies may hold together: about 1 GB. The account's published limit is higher.
 pub(super) const MAX_NAMES: usize = 10_000_000;
 
-/// Everything that survives a restart, except the ledger.
+/// Everything that survives a restart, except the ledger, and the faults, which do not.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) state: State,
     /// Counts from 1 in a directory; each start of the simulator is a run.
     pub(super) run: u64,
+    faults: Arc<Faults>,
     journal: Option<Lines>,
     keys: Keys,
     pace: Pace,
-}
-
-/// A line of the journal; times are microseconds since the epoch.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Event<'a> {
-    /// The first line: the root of all device secrets.
-    Founded {
-        seed: Cow<'a, str>,
-    },
-    /// A start of the simulator, with the devices that existed from the beginning, by product.
-    Run {
-        run: u64,
-        at: u64,
-        exists: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    },
-    Check {
-        apply: u64,
-        product: Cow<'a, str>,
-        at: u64,
-        ready: u64,
-        /// The well-formed names between spaces, which no name holds. One long text is read many
-        /// times faster than a list.
-        #[serde(borrow)]
-        names: Cow<'a, str>,
-        #[serde(default, skip_serializing_if = "HashMap::is_empty")]
-        nicknames: HashMap<u32, Box<str>>,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        malformed: Vec<Malformed>,
-    },
-    Create {
-        apply: u64,
-        at: u64,
-        ready: u64,
-    },
 }
 
 #[derive(Debug)]
@@ -90,22 +58,13 @@ impl World {
             std::fs::create_dir_all(directory)
                 .with_context(|| format!("{} cannot be made", directory.display()))?;
             journal = Some(Lines::open(&directory.join("state.jsonl"), |_, line| {
-                match serde_json::from_str(line)? {
-                    Event::Founded { seed: written } => seed = Some(written.into_owned()),
-                    Event::Run {
-                        run: last,
-                        at,
-                        exists,
-                    } => {
-                        run = last;
-                        state.settle(at);
-                        for (product, name) in exists {
-                            state.add_existing(product_of(&product)?, &name);
-                        }
-                    }
-                    event => replay(&mut state, event)?,
+                let event: Event<'_> = serde_json::from_str(line)?;
+                match &event {
+                    Event::Founded { seed: written } => seed = Some(written.clone().into_owned()),
+                    Event::Run { run: last, .. } => run = *last,
+                    Event::Check { .. } | Event::Create { .. } | Event::Stuck { .. } => {}
                 }
-                Ok(())
+                event.replay(&mut state)
             })?);
         }
         let mut write = |event: &Event<'_>| -> anyhow::Result<()> {
@@ -128,18 +87,18 @@ impl World {
             }
         };
         run += 1;
+        let faults = Faults::new(options.seed, &options.faults).map_err(anyhow::Error::msg)?;
         let exists = options.exists.iter();
         let exists =
             exists.map(|device| (device.product.as_str().into(), device.name.as_str().into()));
-        write(&Event::Run {
+        let started = Event::Run {
             run,
             at: now,
             exists: exists.collect(),
-        })?;
-        state.settle(now);
-        for device in &options.exists {
-            state.add_existing(product_of(&device.product)?, &device.name);
-        }
+            stuck: stuck(&state, &faults),
+        };
+        write(&started)?;
+        started.replay(&mut state)?;
         let pace = Pace {
             speed: options.speed,
             jitter: StdRng::seed_from_u64(options.seed),
@@ -147,6 +106,7 @@ impl World {
         Ok(World {
             state,
             run,
+            faults: Arc::new(faults),
             journal,
             keys: Keys::new(&seed),
             pace,
@@ -164,6 +124,9 @@ impl World {
         let apply = self.state.next_apply();
         let count = sifted.sound.len() + sifted.malformed.len();
         let ready = now + self.pace.span(CHECK_TAKES, count);
+        let sound = sifted.sound.iter();
+        let listed: Box<[Arc<str>]> = sound.map(|entry| entry.name.as_ref().into()).collect();
+        let fate = self.faults.fate_of_check(product, &listed);
         let mut nicknames = HashMap::new();
         for (position, entry) in (0..).zip(&sifted.sound) {
             if let Some(nickname) = &entry.nickname {
@@ -171,12 +134,6 @@ impl World {
             }
         }
         if let Some(journal) = &mut self.journal {
-            let mut names = String::new();
-            for entry in &sifted.sound {
-                names.push_str(&entry.name);
-                names.push(' ');
-            }
-            names.pop();
             let line = serde_json::to_string(&Event::Check {
                 apply,
                 product: product.key().into(),
@@ -185,27 +142,20 @@ impl World {
                 names: "".into(),
                 nicknames: nicknames.clone(),
                 malformed: sifted.malformed.clone(),
+                fate: fate.clone(),
             })?;
+            let names = listed.join(" ");
             // Names hold nothing to escape, and looking for it would cost as much as all the rest.
             let line = line.replacen(NO_NAMES, &format!("\"names\":\"{names}\""), 1);
             journal.append(&line)?;
         }
-        let names = sifted
-            .sound
-            .iter()
-            .map(|entry| entry.name.as_ref().into())
-            .collect();
-        let malformed = sifted.malformed.clone().into();
-        self.state.start_check(
-            apply,
-            Asked {
-                product,
-                names,
-                nicknames,
-                malformed,
-            },
-            ready,
-        );
+        let asked = Asked {
+            product,
+            names: listed,
+            nicknames,
+            malformed: sifted.malformed.clone().into(),
+        };
+        self.state.start_check(apply, asked, ready, &fate);
         self.state.settle(now);
         Ok(apply)
     }
@@ -213,18 +163,48 @@ impl World {
     /// Starts the creation of an apply that is in CHECK_SUCCESS.
     pub(super) fn create(&mut self, apply: u64, now: u64) -> io::Result<()> {
         self.state.settle(now);
-        let count = self.state.apply(apply).map_or(0, |apply| apply.names.len());
+        let checked = self.state.apply(apply);
+        let count = checked.map_or(0, |apply| apply.names.len());
+        let fate = checked.map_or_else(Fate::default, |apply| {
+            self.faults.fate_of_creation(apply.product, &apply.names)
+        });
         let ready = now + self.pace.span(CREATE_TAKES, count);
         if let Some(journal) = &mut self.journal {
             let line = serde_json::to_string(&Event::Create {
                 apply,
                 at: now,
                 ready,
+                fate: fate.clone(),
             })?;
             journal.append(&line)?;
         }
-        self.state.start_create(apply, ready);
+        self.state.start_create(apply, ready, &fate);
         self.state.settle(now);
+        Ok(())
+    }
+
+    /// The faults that are set.
+    pub(super) fn faults(&self) -> &Arc<Faults> {
+        &self.faults
+    }
+
+    /// Puts other faults in the place of those that are set. Which checks and creations under way
+    /// are stuck is kept, since it decides what they find when they end.
+    pub(super) fn set_faults(&mut self, faults: Faults, now: u64) -> io::Result<()> {
+        self.state.settle(now);
+        let applies = stuck(&self.state, &faults);
+        if applies != self.state.stuck() {
+            let held = Event::Stuck {
+                at: now,
+                applies: applies.clone(),
+            };
+            if let Some(journal) = &mut self.journal {
+                journal.append(&serde_json::to_string(&held)?)?;
+            }
+            self.state.hold(&applies, now);
+            self.state.settle(now);
+        }
+        self.faults = Arc::new(faults);
         Ok(())
     }
 
@@ -251,47 +231,10 @@ impl Pace {
     }
 }
 
-fn product_of(key: &str) -> anyhow::Result<Product> {
-    Product::of_key(key).with_context(|| format!("there is no product `{key}`"))
-}
-
-fn replay(state: &mut State, event: Event<'_>) -> anyhow::Result<()> {
-    match event {
-        Event::Check {
-            apply,
-            product,
-            at,
-            ready,
-            names,
-            nicknames,
-            malformed,
-        } => {
-            state.settle(at);
-            let names = names
-                .split(' ')
-                .filter(|name| !name.is_empty())
-                .map(Into::into)
-                .collect();
-            let product = product_of(&product)?;
-            let malformed = malformed.into();
-            state.start_check(
-                apply,
-                Asked {
-                    product,
-                    names,
-                    nicknames,
-                    malformed,
-                },
-                ready,
-            );
-        }
-        Event::Create { apply, at, ready } => {
-            state.settle(at);
-            state.start_create(apply, ready);
-        }
-        Event::Founded { .. } | Event::Run { .. } => {}
-    }
-    Ok(())
+/// The applies under way that do not end while these faults are set.
+fn stuck(state: &State, faults: &Faults) -> BTreeSet<u64> {
+    let held = state.under_way().filter(|(_, apply)| faults.hold(apply));
+    held.map(|(id, _)| id).collect()
 }
 
 #[cfg(test)]

@@ -4,47 +4,53 @@ use std::collections::BTreeSet;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, read, seconds, submit::TURN};
+use super::{Error, Store, chunk, follow, read, retry, seconds, submit::TURN};
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, CHUNK, Ordinal, Outcome, Snapshot,
-    apply::{Acceptance, accept},
+    Apply, ApplyId, ApplyStatus, CHUNK, Ordinal, Outcome, RequestKey, Snapshot,
+    apply::{Acceptance, Wish, accept},
 };
 
 impl Store {
-    /// Has the valid devices of a checked apply registered. An apply that is being registered, or
-    /// was, is returned unchanged.
+    /// Has the valid devices of a checked apply registered, or the failed ones of a registered one
+    /// again. An apply that is being registered, or was, is returned unchanged otherwise.
     pub async fn accept(
         &self,
         id: ApplyId,
-        skip_invalid: bool,
+        wish: Wish,
+        key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
+        if let Some(answer) = self.answered(key).await? {
+            return Ok(answer);
+        }
         let mut tx = self.pool.begin().await?;
         let mut locked = follow::Locked::lock(&mut tx, id).await?;
-        match accept(locked.status, &locked.counts, skip_invalid) {
-            Acceptance::Accept => {}
-            Acceptance::Unchanged => {
-                let apply = read::apply(&mut *tx, id).await?;
-                return apply.ok_or(Error::NoSuchApply(id));
+        match accept(&locked.standing, wish) {
+            Acceptance::Accept => {
+                pack(&mut tx, id).await?;
+                set_turns(&mut tx, id).await?;
+                follow::release(&mut tx, id).await?;
+                locked.standing.status = ApplyStatus::Create;
+                locked.follow(&mut tx, true).await?;
             }
+            Acceptance::Retry => {
+                retry::reopen_failed(&mut tx, &mut locked).await?;
+                locked.standing.status = ApplyStatus::Create;
+                locked.follow(&mut tx, true).await?;
+            }
+            Acceptance::Unchanged => {}
             Acceptance::Refuse(refusal) => {
+                let status = locked.standing.status;
                 return Err(Error::NotAcceptable {
                     apply: id,
-                    status: locked.status,
+                    status,
                     refusal,
                 });
             }
         }
-        pack(&mut tx, id).await?;
-        set_turns(&mut tx, id).await?;
-        follow::release(&mut tx, id).await?;
-        locked.status = ApplyStatus::Create;
-        locked.follow(&mut tx, true).await?;
         let answer = read::apply(&mut *tx, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        tx.commit().await?;
-        self.bell.ring();
-        Ok(answer)
+        self.commit_answer(tx, key, answer).await
     }
 }
 

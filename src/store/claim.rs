@@ -46,6 +46,8 @@ pub struct Claim {
     pub(super) ordinals: Option<Vec<i32>>,
     /// Claims in a row that came to nothing, this one included.
     pub attempts: i32,
+    /// Answers in a row that took the round no further.
+    pub setbacks: i16,
     /// Result pages read so far.
     pub page: i32,
     /// How long ago the call was made whose result is awaited.
@@ -68,25 +70,33 @@ pub struct Look {
 impl Store {
     /// What a lane has to do: how many rounds are due, up to `most`.
     pub async fn look(&self, lane: Lane, most: u32) -> Result<Look, Error> {
-        let row = sqlx::query!(
-            r#"SELECT (SELECT count(*) FROM (
-                          SELECT FROM rounds
-                          WHERE account = $1 AND lane = $2 AND due_at <= now()
-                          LIMIT $3) AS due) AS "due!",
-                      (SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
-                       WHERE account = $1 AND lane = $2 AND due_at IS NOT NULL) AS next"#,
+        let due = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "due!" FROM (
+                   SELECT FROM rounds
+                   WHERE account = $1 AND lane = $2 AND due_at <= now()
+                   LIMIT $3) AS due"#,
             self.account,
             lane.as_str(),
             i64::from(most),
         )
         .fetch_one(&self.pool)
         .await?;
-        Ok(Look {
-            due: row.due as u32,
-            next: row
-                .next
-                .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
-        })
+        if due > 0 {
+            return Ok(Look {
+                due: due as u32,
+                next: None,
+            });
+        }
+        let next = sqlx::query_scalar!(
+            r#"SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
+               WHERE account = $1 AND lane = $2 AND due_at IS NOT NULL"#,
+            self.account,
+            lane.as_str(),
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let next = next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        Ok(Look { due: 0, next })
     }
 
     /// Claims the round of a lane whose turn it is, for `lease`. `signed_at` dates the request of
@@ -107,10 +117,10 @@ impl Store {
                 SELECT apply_id, round_no, intent_at
                 FROM rounds
                 WHERE account = $1 AND lane = $2 AND due_at <= now()
-                ORDER BY CASE WHEN $2 = 'QueryBatchRegisterDeviceStatus'
-                              THEN due_at > now() - make_interval(secs => $6) END,
-                         CASE WHEN $2 = 'QueryBatchRegisterDeviceStatus'
-                              THEN expected_at ELSE turn_at END,
+                ORDER BY CASE WHEN $2 <> 'QueryBatchRegisterDeviceStatus' THEN turn_at
+                              WHEN due_at < now() - make_interval(secs => $6) THEN '-infinity'
+                              ELSE expected_at END,
+                         CASE WHEN $2 = 'QueryBatchRegisterDeviceStatus' THEN due_at END,
                          apply_id, round_no
                 LIMIT 1
                 FOR NO KEY UPDATE SKIP LOCKED
@@ -120,6 +130,7 @@ impl Store {
                 due_at = now() + make_interval(secs => $3),
                 attempts = r.attempts + 1,
                 phase = CASE r.phase WHEN 'REGISTER' THEN 'REGISTERING' ELSE r.phase END,
+                expected_at = CASE r.phase WHEN 'REGISTER' THEN now() ELSE r.expected_at END,
                 intent_at = CASE r.phase WHEN 'REGISTER' THEN coalesce(r.intent_at, $4)
                                          ELSE r.intent_at END
             FROM turn, applies AS a
@@ -127,7 +138,7 @@ impl Store {
               AND a.apply_id = turn.apply_id
             RETURNING r.apply_id, r.round_no, r.lease AS "token!", r.phase, r.accepted,
                       r.upstream_apply_id, r.nameless, r.devices, r.chunk_no, r.ordinals,
-                      r.attempts, r.page, r.intent_at,
+                      r.attempts, r.setbacks, r.page, r.intent_at,
                       turn.intent_at IS NULL AS "fresh!",
                       extract(epoch FROM now() - r.asked_at)::float8 AS asked_ago,
                       coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
@@ -160,6 +171,7 @@ impl Store {
             chunk_no: row.chunk_no,
             ordinals: row.ordinals,
             attempts: row.attempts,
+            setbacks: row.setbacks,
             page: row.page,
             asked_ago: row
                 .asked_ago

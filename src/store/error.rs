@@ -18,6 +18,23 @@ pub enum Error {
         /// Why not.
         refusal: Refusal,
     },
+    /// The request id was used for something else.
+    #[error("request id {request_id:?} was used with other content")]
+    RequestReused {
+        /// The id.
+        request_id: String,
+    },
+    /// The request was answered, and its apply was removed meanwhile.
+    #[error("the request was answered before and its apply is gone")]
+    RequestLost,
+    /// Too many devices are on their way; nothing was stored, and the same may fit later.
+    #[error("{queued} devices are on their way and at most {most} may be")]
+    QueueFull {
+        /// How many there are.
+        queued: i64,
+        /// How many there may be.
+        most: i64,
+    },
     /// Another step has the round now; nothing was written.
     #[error("the lease on round {round_no} of apply {apply} was lost")]
     LeaseLost {

@@ -1,11 +1,53 @@
 //! Reading what changed.
 
+use time::OffsetDateTime;
+
 use super::{Error, Store};
-use crate::domain::{ApplyId, Counts, Snapshot};
+use crate::domain::{ApplyId, Corrupt, Counts, Snapshot};
 
 /// Events read in one go; a reader that gets so many asks again. A look for ten thousand watched
 /// applies stays within a few megabytes.
 pub const EVENTS: usize = 10_000;
+
+/// An event as it is selected.
+pub(super) struct EventRow {
+    pub(super) apply_id: i64,
+    pub(super) revision: i64,
+    pub(super) status: String,
+    pub(super) at: OffsetDateTime,
+    pub(super) pending: i32,
+    pub(super) valid: i32,
+    pub(super) invalid: i32,
+    pub(super) created: i32,
+    pub(super) failed: i32,
+    pub(super) unknown: i32,
+    pub(super) cancelled: i32,
+    pub(super) cancelling: bool,
+}
+
+impl TryFrom<EventRow> for (ApplyId, Snapshot) {
+    type Error = Corrupt;
+
+    fn try_from(row: EventRow) -> Result<Self, Corrupt> {
+        let counts = Counts::from_array([
+            row.pending,
+            row.valid,
+            row.invalid,
+            row.created,
+            row.failed,
+            row.unknown,
+            row.cancelled,
+        ]);
+        let snapshot = Snapshot {
+            revision: row.revision,
+            status: row.status.parse()?,
+            counts,
+            cancelling: row.cancelling,
+            at: row.at,
+        };
+        Ok((ApplyId(row.apply_id), snapshot))
+    }
+}
 
 impl Store {
     /// The events of each of these applies after a revision of it, by rising revision. One query
@@ -16,8 +58,9 @@ impl Store {
     ) -> Result<Vec<(ApplyId, Snapshot)>, Error> {
         let (ids, revisions): (Vec<i64>, Vec<i64>) =
             seen.iter().map(|(id, revision)| (id.0, *revision)).unzip();
-        let rows = sqlx::query!(
-            r#"SELECT e.apply_id, e.revision, e.status, e.at,
+        let rows = sqlx::query_as!(
+            EventRow,
+            r#"SELECT e.apply_id, e.revision, e.status, e.at, e.cancelling,
                       e.total - e.valid - e.invalid - e.created - e.failed - e.unknown
                           - e.cancelled AS "pending!",
                       e.valid, e.invalid, e.created, e.failed, e.unknown, e.cancelled
@@ -37,26 +80,9 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                let counts = Counts::from_array([
-                    row.pending,
-                    row.valid,
-                    row.invalid,
-                    row.created,
-                    row.failed,
-                    row.unknown,
-                    row.cancelled,
-                ]);
-                let status = row.status.parse()?;
-                let snapshot = Snapshot {
-                    revision: row.revision,
-                    status,
-                    counts,
-                    at: row.at,
-                };
-                Ok((ApplyId(row.apply_id), snapshot))
-            })
-            .collect()
+        Ok(rows
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?)
     }
 }

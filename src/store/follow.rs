@@ -4,8 +4,8 @@ use sqlx::{Postgres, Transaction};
 
 use super::Error;
 use crate::domain::{
-    AfterCheck, ApplyId, ApplyStatus, Counts, Outcome, Snapshot,
-    apply::{Rounds, decide},
+    ApplyId, ApplyStatus, Counts, Outcome, Snapshot,
+    apply::{Rounds, Standing, decide},
 };
 
 /// How long a passed check is good for. The upstream does not say how long an ApplyId lives; a list
@@ -16,10 +16,7 @@ pub(super) const CHECK_GOOD_FOR_SECONDS: f64 = 3600.0;
 #[derive(Debug)]
 pub(super) struct Locked {
     pub(super) id: ApplyId,
-    pub(super) status: ApplyStatus,
-    pub(super) after_check: AfterCheck,
-    pub(super) sealed: bool,
-    pub(super) counts: Counts,
+    pub(super) standing: Standing,
 }
 
 impl Locked {
@@ -29,7 +26,7 @@ impl Locked {
         id: ApplyId,
     ) -> Result<Self, Error> {
         let row = sqlx::query!(
-            r#"SELECT status, after_check, sealed,
+            r#"SELECT status, after_check, sealed, cancelling,
                       total - valid - invalid - created - failed - unknown - cancelled AS "pending!",
                       valid, invalid, created, failed, unknown, cancelled
                FROM applies WHERE apply_id = $1 FOR NO KEY UPDATE"#,
@@ -38,21 +35,23 @@ impl Locked {
         .fetch_optional(&mut **tx)
         .await?
         .ok_or(Error::NoSuchApply(id))?;
-        Ok(Self {
-            id,
+        let counts = Counts::from_array([
+            row.pending,
+            row.valid,
+            row.invalid,
+            row.created,
+            row.failed,
+            row.unknown,
+            row.cancelled,
+        ]);
+        let standing = Standing {
             status: row.status.parse()?,
             after_check: row.after_check.parse()?,
             sealed: row.sealed,
-            counts: Counts::from_array([
-                row.pending,
-                row.valid,
-                row.invalid,
-                row.created,
-                row.failed,
-                row.unknown,
-                row.cancelled,
-            ]),
-        })
+            cancelling: row.cancelling,
+            counts,
+        };
+        Ok(Self { id, standing })
     }
 
     /// Decides the status that follows, releases held rounds if they may go on, and writes the
@@ -72,23 +71,41 @@ impl Locked {
         )
         .fetch_one(&mut **tx)
         .await?;
-        let decision = decide(
-            self.status,
-            self.after_check,
-            self.sealed,
-            &self.counts,
-            rounds,
-        );
+        let decision = decide(&self.standing, rounds);
         if decision.release {
             release(tx, self.id).await?;
         }
-        changed |= decision.status != self.status;
-        self.status = decision.status;
+        if decision.status != self.standing.status {
+            changed = true;
+            self.standing.status = decision.status;
+            if decision.status == ApplyStatus::Cancelled {
+                self.cancel_the_rest(tx).await?;
+            }
+        }
         if changed {
             self.write_event(tx).await
         } else {
             snapshot(tx, self.id).await
         }
+    }
+
+    /// The devices that are still open were not sent and will not be.
+    async fn cancel_the_rest(&mut self, tx: &mut Transaction<'_, Postgres>) -> Result<(), Error> {
+        sqlx::query!(
+            r#"UPDATE chunks
+               SET outcomes = array_replace(array_replace(outcomes, 'P', 'X'), 'V', 'X')
+               WHERE apply_id = $1 AND outcomes && ARRAY['P', 'V']::"char"[]"#,
+            self.id.0,
+        )
+        .execute(&mut **tx)
+        .await?;
+        self.standing
+            .counts
+            .shift_all(Outcome::Pending, Outcome::Cancelled);
+        self.standing
+            .counts
+            .shift_all(Outcome::Valid, Outcome::Cancelled);
+        Ok(())
     }
 
     /// Writes the apply as it stands now, and the same as its next event.
@@ -98,31 +115,33 @@ impl Locked {
                    UPDATE applies
                    SET status = $2, revision = revision + 1, updated_at = clock_timestamp(),
                        valid = $3, invalid = $4, created = $5, failed = $6, unknown = $7,
-                       cancelled = $8
+                       cancelled = $8, cancelling = $9
                    WHERE apply_id = $1
                    RETURNING *
                )
                INSERT INTO events (apply_id, revision, status, total, valid, invalid, created,
-                                   failed, unknown, cancelled, at)
+                                   failed, unknown, cancelled, cancelling, at)
                SELECT apply_id, revision, status, total, valid, invalid, created, failed, unknown,
-                      cancelled, updated_at
+                      cancelled, cancelling, updated_at
                FROM now_is
                RETURNING revision, at"#,
             self.id.0,
-            self.status.as_str(),
-            self.counts.of(Outcome::Valid),
-            self.counts.of(Outcome::Invalid),
-            self.counts.of(Outcome::Created),
-            self.counts.of(Outcome::Failed),
-            self.counts.of(Outcome::Unknown),
-            self.counts.of(Outcome::Cancelled),
+            self.standing.status.as_str(),
+            self.standing.counts.of(Outcome::Valid),
+            self.standing.counts.of(Outcome::Invalid),
+            self.standing.counts.of(Outcome::Created),
+            self.standing.counts.of(Outcome::Failed),
+            self.standing.counts.of(Outcome::Unknown),
+            self.standing.counts.of(Outcome::Cancelled),
+            self.standing.cancelling,
         )
         .fetch_one(&mut **tx)
         .await?;
         Ok(Snapshot {
             revision: row.revision,
-            status: self.status,
-            counts: self.counts,
+            status: self.standing.status,
+            counts: self.standing.counts,
+            cancelling: self.standing.cancelling,
             at: row.at,
         })
     }

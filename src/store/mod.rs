@@ -9,16 +9,27 @@
 
 mod accept;
 mod bell;
+mod cancel;
 mod chunk;
 mod claim;
 mod error;
 mod events;
+mod find;
 mod follow;
+mod history;
+mod labels;
+mod list;
 mod members;
 mod permits;
+mod queue;
+mod quotas;
 mod read;
 mod record;
+mod requests;
+mod retention;
+mod retry;
 mod submit;
+mod waiting;
 
 use std::time::Duration;
 
@@ -32,10 +43,15 @@ pub use bell::{Bell, Listener};
 pub use claim::{Claim, Intent, Look};
 pub use error::Error;
 pub use events::EVENTS;
+pub use find::{Found, FoundPage, Place};
+pub use history::{Entry, Happened, Moment};
+pub use list::Filter;
 pub use members::Members;
 pub use permits::Permits;
+pub use quotas::Use;
 pub use read::{DeviceRow, DevicesPage};
-pub use record::{CallMade, Record};
+pub use record::{CallMade, Pages, Record};
+pub use retention::Retention;
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -55,6 +71,12 @@ pub struct Options {
     /// The name of the upstream account whose quotas are used. Replicas with one name share quotas
     #[arg(long, env = "REGISTRAR_ACCOUNT", default_value = "default")]
     pub account: String,
+
+    /// Devices that may be on their way at a time, those of all unsettled applies together. More
+    /// are refused until it is fewer. At least 100000
+    #[arg(long, env = "REGISTRAR_MAX_QUEUED_DEVICES", default_value_t = 10_000_000,
+          value_parser = clap::value_parser!(u32).range(100_000..))]
+    pub max_queued_devices: u32,
 }
 
 impl std::fmt::Debug for Options {
@@ -64,6 +86,7 @@ impl std::fmt::Debug for Options {
             .field("database_url", &self.database_url.as_ref().map(|_| "***"))
             .field("database_connections", &self.database_connections)
             .field("account", &self.account)
+            .field("max_queued_devices", &self.max_queued_devices)
             .finish()
     }
 }
@@ -76,10 +99,13 @@ pub struct Store {
     listening: PgPool,
     account: String,
     bell: Bell,
+    queue: queue::Queue,
+    /// Devices that may be on their way at a time.
+    max_queued: i64,
 }
 
 impl Store {
-    /// A store that connects when it is first used.
+    /// A store that connects when it is first used. It takes any number of devices.
     pub fn new(connect: PgConnectOptions, connections: u32, account: &str) -> Self {
         let pool = |connections| {
             PgPoolOptions::new()
@@ -92,6 +118,16 @@ impl Store {
             listening: pool(1),
             account: account.to_owned(),
             bell: Bell::default(),
+            queue: queue::Queue::default(),
+            max_queued: i64::MAX,
+        }
+    }
+
+    /// The same, refusing submissions while more devices than this would be on their way.
+    pub fn with_max_queued(self, devices: u32) -> Self {
+        Self {
+            max_queued: devices.into(),
+            ..self
         }
     }
 

@@ -5,9 +5,6 @@ use std::time::Duration;
 use super::{Error, Store, seconds};
 use crate::domain::Lane;
 
-/// After how long half of a slowdown is forgotten.
-const FORGET_SECONDS: f64 = 30.0;
-
 /// How much a lane slows down at most.
 const SLOWEST: f64 = 16.0;
 
@@ -37,22 +34,19 @@ impl Store {
         let row = sqlx::query!(
             r#"
             INSERT INTO lanes AS l (account, action, next_slot)
-            VALUES ($1, $2, clock_timestamp() + make_interval(secs => $4::float8 + $3::float8 * $5::float8))
+            VALUES ($1, $2,
+                    clock_timestamp() + make_interval(secs => $4::float8 + $3::float8 * $5::float8))
             ON CONFLICT (account, action) DO UPDATE
             SET next_slot = greatest(l.next_slot, clock_timestamp() + make_interval(secs => $4))
-                + make_interval(secs => $3::float8 * $5::float8 * greatest(1, l.slowed * power(0.5, coalesce(
-                    extract(epoch FROM clock_timestamp() - l.throttled_at)::float8, 0) / $6::float8)))
+                + make_interval(secs => $3::float8 * $5::float8 * slowdown(l.slowed, l.throttled_at))
             RETURNING extract(epoch FROM next_slot - clock_timestamp())::float8 AS "end_in!",
-                      greatest(1, slowed * power(0.5, coalesce(
-                          extract(epoch FROM clock_timestamp() - throttled_at)::float8, 0) / $6::float8))
-                      AS "slowed!"
+                      slowdown(slowed, throttled_at) AS "slowed!"
             "#,
             self.account,
             lane.as_str(),
             f64::from(count),
             seconds(lead),
             seconds(spacing),
-            FORGET_SECONDS,
         )
         .fetch_one(&self.pool)
         .await?;
@@ -70,8 +64,10 @@ impl Store {
     pub async fn slow_down(&self, lane: Lane, pause: Duration) -> Result<(), Error> {
         sqlx::query!(
             r#"UPDATE lanes
-               SET slowed = least($4::float8, 2 * greatest(1, slowed * power(0.5, coalesce(
-                       extract(epoch FROM clock_timestamp() - throttled_at)::float8, 0) / $5::float8))),
+               -- Calls in flight together are throttled together, and count once.
+               SET slowed = CASE WHEN throttled_at > clock_timestamp() - interval '1 second'
+                                 THEN slowed
+                                 ELSE least($4::float8, 2 * slowdown(slowed, throttled_at)) END,
                    throttled_at = clock_timestamp(),
                    next_slot = greatest(next_slot,
                                         clock_timestamp() + make_interval(secs => $3))
@@ -80,7 +76,6 @@ impl Store {
             lane.as_str(),
             seconds(pause),
             SLOWEST,
-            FORGET_SECONDS,
         )
         .execute(&self.pool)
         .await?;

@@ -3,7 +3,7 @@
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::{Error, Store, chunk};
+use super::{Error, Store, chunk, labels};
 use crate::domain::{Apply, ApplyId, CHUNK, Corrupt, Counts, Ordinal, Outcome, Reason, Snapshot};
 
 /// One device with its outcome.
@@ -30,22 +30,25 @@ pub struct DevicesPage {
     pub next: Option<Ordinal>,
 }
 
-struct ApplyRow {
-    apply_id: i64,
-    product_key: String,
-    iot_instance_id: String,
-    after_check: String,
-    status: String,
-    revision: i64,
-    total: i32,
-    valid: i32,
-    invalid: i32,
-    created: i32,
-    failed: i32,
-    unknown: i32,
-    cancelled: i32,
-    created_at: OffsetDateTime,
-    updated_at: OffsetDateTime,
+/// An apply as it is selected.
+pub(super) struct ApplyRow {
+    pub(super) apply_id: i64,
+    pub(super) product_key: String,
+    pub(super) iot_instance_id: String,
+    pub(super) after_check: String,
+    pub(super) labels: String,
+    pub(super) status: String,
+    pub(super) revision: i64,
+    pub(super) total: i32,
+    pub(super) valid: i32,
+    pub(super) invalid: i32,
+    pub(super) created: i32,
+    pub(super) failed: i32,
+    pub(super) unknown: i32,
+    pub(super) cancelled: i32,
+    pub(super) cancelling: bool,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) updated_at: OffsetDateTime,
 }
 
 impl TryFrom<ApplyRow> for (Apply, Snapshot) {
@@ -68,6 +71,7 @@ impl TryFrom<ApplyRow> for (Apply, Snapshot) {
             product_key: row.product_key,
             iot_instance_id: row.iot_instance_id,
             after_check: row.after_check.parse()?,
+            labels: labels::parse(&row.labels)?,
             created_at: row.created_at,
         };
         let status = row.status.parse()?;
@@ -77,6 +81,7 @@ impl TryFrom<ApplyRow> for (Apply, Snapshot) {
                 revision: row.revision,
                 status,
                 counts,
+                cancelling: row.cancelling,
                 at: row.updated_at,
             },
         ))
@@ -91,7 +96,8 @@ pub(super) async fn apply(
     let row = sqlx::query_as!(
         ApplyRow,
         r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
-                  valid, invalid, created, failed, unknown, cancelled, created_at, updated_at
+                  valid, invalid, created, failed, unknown, cancelled, cancelling, created_at,
+                  updated_at, labels::text AS "labels!"
            FROM applies WHERE apply_id = $1"#,
         id.0,
     )
@@ -104,33 +110,6 @@ impl Store {
     /// An apply as it stands.
     pub async fn apply(&self, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
         apply(&self.pool, id).await?.ok_or(Error::NoSuchApply(id))
-    }
-
-    /// Applies before a number (none: from the newest), optionally of one product, newest first.
-    pub async fn applies(
-        &self,
-        before: Option<ApplyId>,
-        product_key: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<(Apply, Snapshot)>, Error> {
-        let rows = sqlx::query_as!(
-            ApplyRow,
-            r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
-                      valid, invalid, created, failed, unknown, cancelled, created_at, updated_at
-               FROM applies
-               WHERE ($1::bigint IS NULL OR apply_id < $1)
-                 AND ($2::text IS NULL OR product_key = $2)
-               ORDER BY apply_id DESC LIMIT $3"#,
-            before.map(|id| id.0),
-            product_key,
-            i64::from(limit),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, _>>()?)
     }
 
     /// Devices of an apply from an ordinal on, only those with one of `outcomes` unless it is

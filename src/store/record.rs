@@ -8,6 +8,7 @@ use super::{Claim, Error, Store, chunk::Fold, follow::Locked, seconds};
 use crate::domain::{
     Lane, Ordinal,
     round::{Change, Part, Phase, Settle},
+    waiting::FailureScope,
 };
 
 /// An upstream call that a step made.
@@ -25,6 +26,19 @@ pub struct CallMade {
     pub message: Option<String>,
     /// The upstream's RequestId.
     pub request_id: Option<String>,
+    /// How far the cause of a failure reaches.
+    pub scope: Option<FailureScope>,
+}
+
+/// What a step read of a round's result pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// None.
+    Kept,
+    /// The names of one more.
+    Read(Vec<String>),
+    /// Those read so far are folded into the chunks, or begun anew.
+    Forgotten,
 }
 
 /// What a step has to record.
@@ -38,15 +52,36 @@ pub struct Record {
     pub expected_in: Option<Duration>,
     /// Claims in a row that came to nothing.
     pub attempts: i32,
+    /// Answers in a row that took the round no further.
+    pub setbacks: i16,
     /// Whether the call set something going whose result is awaited from now on.
     pub asked: bool,
     /// Whether a request to register may still be under way. A round that leaves the registering
     /// phases has none.
     pub intent_open: bool,
-    /// A result page that was read.
-    pub page: Option<Vec<String>>,
+    /// What was read of the result.
+    pub pages: Pages,
     /// The call.
     pub call: Option<CallMade>,
+}
+
+impl Record {
+    /// How long a request to register that may be under way is left before it is asked after again.
+    const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+    /// The same for an apply that is being cancelled.
+    fn when_cancelling(self) -> Self {
+        let waits = self.change.round.phase == Phase::Register && self.intent_open;
+        Self {
+            due_in: if waits {
+                self.due_in.max(Self::ASK_AGAIN)
+            } else {
+                self.due_in
+            },
+            change: self.change.when_cancelling(self.intent_open),
+            ..self
+        }
+    }
 }
 
 impl Store {
@@ -61,27 +96,32 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         if moves_the_apply(&record.change) {
             let mut apply = Locked::lock(&mut tx, claim.apply).await?;
+            let record = &match apply.standing.cancelling {
+                true => record.clone().when_cancelling(),
+                false => record.clone(),
+            };
             update_round(&mut *tx, claim, record).await?;
             let changed = fold(open, &record.change.settle)
-                .write(&mut tx, apply.id, &mut apply.counts)
+                .write(&mut tx, apply.id, &mut apply.standing.counts)
                 .await?;
             insert_parts(&mut tx, claim, &record.change.parts).await?;
             apply.follow(&mut tx, changed).await?;
         } else {
             update_round(&mut *tx, claim, record).await?;
         }
-        match &record.page {
-            Some(names) => insert_page(&mut tx, claim, names).await?,
-            None if claim.round.phase == Phase::Listing => {
-                forget_pages(&mut tx, claim, record).await?
-            }
-            None => {}
+        match &record.pages {
+            Pages::Kept => {}
+            Pages::Read(names) => insert_page(&mut tx, claim, names).await?,
+            Pages::Forgotten => forget_pages(&mut tx, claim).await?,
         }
         if let Some(call) = &record.call {
             insert_call(&mut tx, claim, call).await?;
         }
         tx.commit().await?;
-        self.bell.ring();
+        // A poll that came too early is nobody's news.
+        if record.change.round != claim.round {
+            self.bell.ring();
+        }
         Ok(())
     }
 }
@@ -90,7 +130,11 @@ impl Store {
 fn moves_the_apply(change: &Change) -> bool {
     change.settle != Settle::Nothing
         || !change.parts.is_empty()
-        || matches!(change.round.phase, Phase::Held | Phase::Ended)
+        || matches!(
+            change.round.phase,
+            // Where it would go on, unless it is being cancelled.
+            Phase::Check | Phase::Register | Phase::Held | Phase::Ended
+        )
 }
 
 fn fold<'a>(open: &[Ordinal], settle: &'a Settle) -> Fold<'a> {
@@ -129,7 +173,7 @@ async fn update_round(
                asked_at = CASE WHEN $11 THEN now() ELSE asked_at END,
                checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
                intent_at = CASE WHEN $13 THEN intent_at END,
-               page = CASE WHEN $14 THEN page + 1 ELSE page END
+               page = $14, setbacks = $15
            WHERE apply_id = $1 AND round_no = $2 AND lease = $3"#,
         claim.apply.0,
         claim.round_no,
@@ -144,7 +188,12 @@ async fn update_round(
         record.asked,
         passed,
         registering && record.intent_open,
-        record.page.is_some(),
+        match record.pages {
+            Pages::Kept => claim.page,
+            Pages::Read(_) => claim.page + 1,
+            Pages::Forgotten => 0,
+        },
+        record.setbacks,
     )
     .execute(database)
     .await?;
@@ -157,24 +206,30 @@ async fn update_round(
     }
 }
 
-/// Rounds that take over some of a round's devices. They have its turn.
+/// Rounds that take over some of a round's devices. The first has its turn, and the others theirs
+/// after it, so that many of them do not hold up everyone.
 async fn insert_parts(
     tx: &mut Transaction<'_, Postgres>,
     claim: &Claim,
     parts: &[Part],
 ) -> Result<(), Error> {
-    for part in parts {
+    for (n, part) in parts.iter().enumerate() {
         sqlx::query!(
             r#"INSERT INTO rounds (apply_id, round_no, account, phase, accepted, ordinals, devices,
                                    nameless, turn_at, due_at)
                SELECT $1, (SELECT max(round_no) + 1 FROM rounds WHERE apply_id = $1), account,
-                      'CHECK', accepted, $3, $4, $5, turn_at, now()
+                      'CHECK', accepted, $3, $4, $5,
+                      CASE WHEN $6 THEN greatest(turn_at, now()) ELSE turn_at END
+                          + make_interval(secs => $7), now()
                FROM rounds WHERE apply_id = $1 AND round_no = $2"#,
             claim.apply.0,
             claim.round_no,
             &part.ordinals,
             part.ordinals.len() as i32,
             part.nameless,
+            // Halving makes rounds for as long as it takes; they queue behind what came since.
+            part.nameless > 0,
+            seconds(super::submit::TURN * n as u32),
         )
         .execute(&mut **tx)
         .await?;
@@ -200,20 +255,14 @@ async fn insert_page(
 }
 
 /// Pages are kept until they are folded into the chunks.
-async fn forget_pages(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    record: &Record,
-) -> Result<(), Error> {
-    if record.change.round.phase != Phase::Listing {
-        sqlx::query!(
-            "DELETE FROM listed WHERE apply_id = $1 AND round_no = $2",
-            claim.apply.0,
-            claim.round_no,
-        )
-        .execute(&mut **tx)
-        .await?;
-    }
+async fn forget_pages(tx: &mut Transaction<'_, Postgres>, claim: &Claim) -> Result<(), Error> {
+    sqlx::query!(
+        "DELETE FROM listed WHERE apply_id = $1 AND round_no = $2",
+        claim.apply.0,
+        claim.round_no,
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -224,8 +273,8 @@ async fn insert_call(
 ) -> Result<(), Error> {
     sqlx::query!(
         r#"INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
-                              result, message, request_id)
-           VALUES ($1, $2, $3, $4, now() - make_interval(secs => $5), $6, $7, $8, $9)"#,
+                              result, message, request_id, scope)
+           VALUES ($1, $2, $3, $4, now() - make_interval(secs => $5), $6, $7, $8, $9, $10)"#,
         claim.apply.0,
         claim.round_no,
         call.lane.as_str(),
@@ -235,6 +284,7 @@ async fn insert_call(
         call.result,
         call.message,
         call.request_id,
+        call.scope.map(FailureScope::as_str),
     )
     .execute(&mut **tx)
     .await?;

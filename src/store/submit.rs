@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, seconds};
+use super::{Error, Store, chunk, follow, labels, requests, seconds};
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Outcome, Snapshot, Submission, outcome::Counts,
+    Apply, ApplyId, ApplyStatus, Outcome, RequestKey, Snapshot, Submission, apply::Standing,
     submission::ChunkOf,
 };
 
@@ -14,15 +14,25 @@ use crate::domain::{
 pub(super) const TURN: Duration = Duration::from_millis(200);
 
 impl Store {
-    /// Stores a submission with its chunks, rounds and first event, in one transaction.
-    pub async fn submit(&self, submission: &Submission) -> Result<(Apply, Snapshot), Error> {
+    /// Stores a submission with its chunks, rounds and first event, in one transaction. One that was
+    /// stored before under the same key is not stored again. Fails with [`Error::QueueFull`] if too
+    /// many devices are on their way.
+    pub async fn submit(
+        &self,
+        submission: &Submission,
+        key: Option<&RequestKey>,
+    ) -> Result<(Apply, Snapshot), Error> {
+        if let Some(answer) = self.answered(key).await? {
+            return Ok(answer);
+        }
+        self.admit(submission.len() - submission.refused()).await?;
         let mut tx = self.pool.begin().await?;
         let total = submission.len() as i32;
         let invalid = submission.refused() as i32;
         let row = sqlx::query!(
             r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
-                                    sealed, revision, total, invalid)
-               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6)
+                                    sealed, revision, total, invalid, labels)
+               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb)
                RETURNING apply_id, created_at"#,
             self.account,
             submission.product_key,
@@ -30,6 +40,7 @@ impl Store {
             submission.after_check.as_str(),
             total,
             invalid,
+            labels::json(&submission.labels),
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -38,18 +49,29 @@ impl Store {
             product_key: submission.product_key.clone(),
             iot_instance_id: submission.iot_instance_id.clone(),
             after_check: submission.after_check,
+            labels: submission.labels.clone(),
             created_at: row.created_at,
         };
+        // Before the bulk of the work, and waiting for whoever is at it with the same key.
+        if let Some(key) = key
+            && !requests::remember(&mut tx, key, apply.id, 1).await?
+        {
+            tx.rollback().await?;
+            return self.answer_of_the_first(key).await;
+        }
         for part in submission.chunks() {
             insert_chunk(&mut tx, apply.id, &part).await?;
         }
         self.insert_rounds(&mut tx, apply.id, submission).await?;
         let mut locked = follow::Locked {
             id: apply.id,
-            status: ApplyStatus::Check,
-            after_check: apply.after_check,
-            sealed: true,
-            counts: Counts::from_array([total - invalid, 0, invalid, 0, 0, 0, 0]),
+            standing: Standing {
+                status: ApplyStatus::Check,
+                after_check: apply.after_check,
+                sealed: true,
+                cancelling: false,
+                counts: submission.counts(),
+            },
         };
         let snapshot = locked.follow(&mut tx, true).await?;
         tx.commit().await?;

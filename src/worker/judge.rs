@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     domain::{
-        Ordinal, Phase, Round,
+        Phase, Round,
         round::{Change, Event, Settle},
     },
-    store::{Claim, Intent, Members},
-    upstream::{self, Answer, Checked, Error, Page, Registered, Scope, Status, Verdict},
+    store::{Claim, Intent, Members, Pages},
+    upstream::{self, Answer, Checked, Error, Registered, Scope, Status, Verdict},
 };
 
 /// The pause after a throttled call that names none.
@@ -30,8 +30,9 @@ const PROBE: Duration = Duration::from_secs(30);
 /// The pause before asking how a round stands that the upstream refused to register.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
-/// How often a result that falls short is counted before it is believed.
-const COUNTS: i32 = 3;
+/// How often an answer that contradicts what was known is asked for before it is believed: the
+/// upstream does not say that its answers agree with each other at once.
+pub(super) const BELIEVED_AFTER: i16 = 3;
 
 /// The part of the upstream's time window in which a request may be sent again.
 const RESEND: f64 = 2.0 / 3.0;
@@ -44,8 +45,10 @@ pub(super) struct Judged {
     pub(super) pause: Duration,
     /// Whether the attempt came to nothing.
     pub(super) counts: bool,
-    /// A result page that was read.
-    pub(super) page: Option<Vec<String>>,
+    /// Whether the answer took the round no further.
+    pub(super) is_setback: bool,
+    /// What was read of the result.
+    pub(super) pages: Pages,
 }
 
 #[derive(Debug)]
@@ -61,28 +64,38 @@ impl Judged {
             next: Next::Event(event),
             pause: Duration::ZERO,
             counts: false,
-            page: None,
+            is_setback: false,
+            pages: Pages::Kept,
         }
     }
 
-    fn after(pause: Duration, event: Event) -> Self {
+    pub(super) fn after(pause: Duration, event: Event) -> Self {
         Self {
             pause,
             ..Self::now(event)
         }
     }
 
-    fn wait(pause: Duration) -> Self {
+    pub(super) fn wait(pause: Duration) -> Self {
         Self {
             next: Next::Wait,
             pause,
             counts: false,
-            page: None,
+            is_setback: false,
+            pages: Pages::Kept,
+        }
+    }
+
+    /// The same, as an answer that took the round no further.
+    pub(super) fn setback(self) -> Self {
+        Self {
+            is_setback: true,
+            ..self
         }
     }
 
     /// Waits out a failure that says nothing of the devices.
-    fn failed(error: &Error, attempts: i32) -> Self {
+    pub(super) fn failed(error: &Error, attempts: i32) -> Self {
         let (pause, counts) = pause(error, attempts);
         Self {
             counts,
@@ -183,15 +196,12 @@ pub(super) fn status(
 /// An upstream apply that the upstream does not know (any more): proof that nothing was registered
 /// under it once no request to register can be under way.
 fn not_found(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
+    let again = Judged::wait(setback_pause(claim)).setback();
     match claim.round.phase {
-        Phase::Checking if !claim.round.accepted => Judged::now(Event::ApplyGone),
-        Phase::Checking => Judged::after(AFTER_REFUSAL, Event::ApplyGone),
+        Phase::Checking if claim.setbacks >= BELIEVED_AFTER => Judged::now(Event::ApplyGone),
         Phase::Registering if is_closed(answer, claim, window) => Judged::now(Event::ApplyGone),
         // In creation it proves nothing.
-        _ => Judged {
-            counts: true,
-            ..Judged::wait(backoff(claim.attempts))
-        },
+        _ => again,
     }
 }
 
@@ -200,13 +210,22 @@ fn unheard(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
     let Some(intent) = claim.intent else {
         return Judged::now(Event::NotRegistered);
     };
+    let pause = setback_pause(claim);
     if is_closed(answer, claim, window) {
-        Judged::now(Event::NotRegistered)
+        Judged::after(pause, Event::NotRegistered).setback()
     } else if may_be_sent_again(answer.at, &intent, window) {
-        Judged::now(Event::RegisterUnheard)
+        Judged::after(pause, Event::RegisterUnheard).setback()
     } else {
         let left = window - (answer.at - intent.signed_at);
         Judged::wait(AFTER_REFUSAL.max(left.try_into().unwrap_or_default()))
+    }
+}
+
+/// The first setback costs no time; what keeps failing is asked less and less often.
+fn setback_pause(claim: &Claim) -> Duration {
+    match claim.setbacks {
+        0 => Duration::ZERO,
+        more => backoff(more.into()),
     }
 }
 
@@ -222,76 +241,35 @@ fn is_closed(answer: &Answer<Status>, claim: &Claim, window: Duration) -> bool {
         .is_none_or(|intent| answer.at > intent.signed_at + window)
 }
 
-/// Judges the answer to BatchRegisterDeviceWithApplyId. `fresh`: no request was sent before it.
-pub(super) fn register(answer: &Answer<Registered>, fresh: bool, attempts: i32) -> Judged {
+/// Judges the answer to BatchRegisterDeviceWithApplyId, sent under the claim's intent.
+pub(super) fn register(answer: &Answer<Registered>, claim: &Claim, fresh: bool) -> Judged {
     let error = match &answer.outcome {
         Ok(_) => return Judged::now(Event::RegisterAccepted),
         Err(error) if error.running() => return Judged::now(Event::RegisterAccepted),
         Err(error) => error,
     };
-    let (pause, counts) = pause(error, attempts);
-    let event = match (error.verdict, fresh) {
-        (Verdict::Again, true) => Event::NotRegistered,
-        (Verdict::Again, false) => Event::RegisterUnheard,
-        (Verdict::Final, true) if error.not_found() => Event::ApplyGone,
-        (Verdict::Final, true) => {
-            return Judged::after(pause.max(AFTER_REFUSAL), Event::RegisterRefused);
+    let (pause, counts) = pause(error, claim.attempts);
+    match (error.verdict, fresh) {
+        (Verdict::Again, true) => Judged {
+            counts,
+            ..Judged::after(pause, Event::NotRegistered)
+        },
+        (Verdict::Again, false) => Judged {
+            counts,
+            ..Judged::after(pause, Event::RegisterUnheard)
+        },
+        (Verdict::Final, true) if error.not_found() => Judged::now(Event::ApplyGone).setback(),
+        (Verdict::Final, true) if is(error, "iot.device.IncorrentDeviceApplyInfo") => {
+            let pause = AFTER_REFUSAL.max(backoff(i32::from(claim.setbacks) + 1));
+            Judged::after(pause, Event::RegisterRefused).setback()
         }
-        // Refused although, or because, an earlier request was heard; or not known at all.
-        (Verdict::Final, false) | (Verdict::Unclear, _) => {
-            return Judged {
-                counts,
-                ..Judged::wait(backoff(1))
-            };
-        }
-    };
-    Judged {
-        counts,
-        ..Judged::after(pause, event)
+        // Refused although, or because, an earlier request was heard; refused for a reason that no
+        // document names; or not known at all. The status tells.
+        (Verdict::Final | Verdict::Unclear, _) => Judged {
+            counts,
+            ..Judged::wait(backoff(claim.attempts))
+        },
     }
-}
-
-/// Judges the answer to QueryPageByApplyId; `before` are the names on the pages before.
-pub(super) fn page(
-    answer: &Answer<Page>,
-    claim: &Claim,
-    members: &Members,
-    before: &[String],
-) -> Judged {
-    let page = match &answer.outcome {
-        Ok(page) => page,
-        Err(error) => return Judged::failed(error, claim.attempts),
-    };
-    if claim.round.phase == Phase::Counting {
-        let short = page.total < members.ordinals.len() as u64;
-        return if short && claim.attempts < COUNTS {
-            Judged {
-                counts: true,
-                ..Judged::wait(backoff(claim.attempts))
-            }
-        } else {
-            Judged::now(Event::Counted { total: page.total })
-        };
-    }
-    let last = page.names.is_empty()
-        || page
-            .page_count
-            .is_some_and(|pages| i64::from(claim.page) + 1 >= i64::from(pages));
-    if !last {
-        return Judged {
-            page: Some(page.names.clone()),
-            ..Judged::wait(Duration::ZERO)
-        };
-    }
-    let by_name = members.by_name();
-    let mut present: Vec<Ordinal> = before
-        .iter()
-        .chain(&page.names)
-        .filter_map(|name| by_name.get(name.as_str()).copied())
-        .collect();
-    present.sort_unstable();
-    present.dedup();
-    Judged::now(Event::Listed { present })
 }
 
 /// Codes that blame a device without always naming it.
@@ -323,6 +301,29 @@ pub(super) fn settles(event: &Event) -> bool {
             | Event::TooLarge
             | Event::CheckFailed { .. }
             | Event::CreateFailed { .. }
+            | Event::Listed { .. }
+    )
+}
+
+/// Whether an event says that what the upstream was at is finished.
+pub(super) fn ends_a_wait(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::CheckPassed
+            | Event::CheckFailed { .. }
+            | Event::CreateSucceeded
+            | Event::CreateFailed { .. }
+    )
+}
+
+/// Whether an event takes its round further than any setback had thrown it back.
+pub(super) fn takes_further(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::RegisterAccepted
+            | Event::CreateSucceeded
+            | Event::CreateFailed { .. }
+            | Event::Counted { .. }
             | Event::Listed { .. }
     )
 }

@@ -54,7 +54,10 @@ impl LaneWorker {
             // Listen before looking, or work that arrives in between is missed.
             wake.mark_unchanged();
             let pause = match self.look(&stop).await {
-                Ok(Look::Worked) => continue,
+                Ok(Look::Worked) => {
+                    failing = false;
+                    continue;
+                }
                 Ok(Look::Idle(pause)) => {
                     failing = false;
                     pause

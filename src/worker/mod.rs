@@ -11,13 +11,14 @@ mod judge;
 mod lane;
 mod pace;
 mod permit;
+mod result;
 mod said;
 mod shown;
 mod step;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{domain::Lane, store::Store, upstream::Client};
@@ -100,13 +101,23 @@ impl Options {
     /// From one slot of a lane to the next: the published rate, thinned so that no sliding second
     /// sees more than it although a call may be late by the permit window.
     fn spacing(&self, lane: Lane) -> Duration {
+        (Duration::from_secs(1) + self.permit_window).div_f64(self.rate(lane))
+    }
+
+    /// The calls of each lane that any second sees at most.
+    pub fn rates(&self) -> Vec<(Lane, f64)> {
+        let lanes = Lane::ALL.iter().copied();
+        lanes.map(|lane| (lane, self.rate(lane))).collect()
+    }
+
+    fn rate(&self, lane: Lane) -> f64 {
         let rate = match lane {
             Lane::Check => self.check_rate,
             Lane::Status => self.status_rate,
             Lane::Register => self.register_rate,
             Lane::Page => self.page_rate,
         };
-        (Duration::from_secs(1) + self.permit_window).div_f64(rate * self.quota_share)
+        rate * self.quota_share
     }
 }
 
@@ -140,12 +151,15 @@ impl Worker {
 
     /// Works all lanes until `stop`, then finishes the steps in flight.
     pub async fn run(self, stop: CancellationToken) {
-        let tasks = TaskTracker::new();
+        let steps = TaskTracker::new();
+        let mut lanes = JoinSet::new();
         for &lane in Lane::ALL {
-            let lane = lane::LaneWorker::new(self.clone(), lane, tasks.clone());
-            tasks.spawn(lane.run(stop.clone()));
+            let lane = lane::LaneWorker::new(self.clone(), lane, steps.clone());
+            lanes.spawn(lane.run(stop.clone()));
         }
-        tasks.close();
-        tasks.wait().await;
+        // A lane that panics takes the others with it: half a worker is worse than none.
+        lanes.join_all().await;
+        steps.close();
+        steps.wait().await;
     }
 }

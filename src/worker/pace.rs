@@ -43,10 +43,10 @@ impl Pace {
         let usual = self.usual(phase, devices);
         // A first poll comes a little late; a second one at least a third of the time later.
         let by_first_poll = elapsed < usual.mul_f64(1.25) + SHORTEST;
-        let next = if by_first_poll {
-            usual.mul_f64(SHRINK)
-        } else {
-            elapsed
+        let next = match by_first_poll {
+            true => usual.mul_f64(SHRINK),
+            // What kept us from asking was not the upstream's, so no lesson is taken whole.
+            false => elapsed.min(usual * 2 + SHORTEST),
         };
         self.lock()
             .insert((phase, bucket(devices)), next.min(LONGEST * 120));
@@ -69,14 +69,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_estimate_grows_to_what_was_seen() {
+    fn the_estimate_grows_to_what_was_seen_within_a_few_rounds() {
         let pace = Pace::default();
 
-        pace.finished(Phase::Checking, 10_000, Duration::from_secs(20));
+        for _ in 0..5 {
+            pace.finished(Phase::Checking, 10_000, Duration::from_secs(20));
+        }
 
-        assert_eq!(pace.usual(Phase::Checking, 9_000), Duration::from_secs(20));
+        assert!(pace.usual(Phase::Checking, 9_000) > Duration::from_secs(19));
         assert!(pace.usual(Phase::Creating, 9_000) < Duration::from_secs(2));
         assert!(pace.usual(Phase::Checking, 10) < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn one_round_that_was_long_forgotten_teaches_little() {
+        let pace = Pace::default();
+
+        pace.finished(Phase::Checking, 100, Duration::from_secs(3600));
+
+        assert!(pace.usual(Phase::Checking, 100) < Duration::from_secs(2));
     }
 
     #[test]

@@ -1,6 +1,20 @@
 //! What the log of calls shows of an answer.
 
-use crate::upstream::{Checked, Page, Phase as P, Registered, Status};
+use crate::{
+    domain::waiting::FailureScope,
+    upstream::{Checked, Page, Phase as P, Registered, Scope, Status},
+};
+
+/// How far the cause of a failure reaches, as it is stored.
+pub(super) fn scope(scope: Scope) -> FailureScope {
+    match scope {
+        Scope::Call => FailureScope::Call,
+        Scope::Apply => FailureScope::Apply,
+        Scope::Lane => FailureScope::Lane,
+        Scope::Account => FailureScope::Account,
+        Scope::Clock => FailureScope::Clock,
+    }
+}
 
 /// An answer that the log of calls can show.
 pub(super) trait Shown {

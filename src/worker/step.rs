@@ -9,11 +9,12 @@ use super::{
     Worker,
     judge::{self, Judged, Next},
     permit::Slot,
-    shown::Shown,
+    result,
+    shown::{self, Shown},
 };
 use crate::{
     domain::{Lane, Phase, retry::pause_after, round::Event},
-    store::{self, CallMade, Claim, Members, Record},
+    store::{self, CallMade, Claim, Members, Pages, Record},
     upstream::{Answer, Call, Error, Product},
 };
 
@@ -71,23 +72,31 @@ impl Worker {
                 self.finish(lane, &claim, members, judged, answer, |_| Some(id))
                     .await
             }
-            Phase::Counting | Phase::Listing => {
-                let page = if claim.round.phase == Phase::Counting {
-                    0
-                } else {
-                    claim.page
-                };
-                let call = self.upstream.page(product, id, page as u32 + 1);
+            Phase::Counting => {
+                let call = self.upstream.page(product, id, 1);
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
                     return self.give_back(&claim).await;
                 };
                 let members = self.store.members(&claim).await?;
-                let before = match claim.round.phase {
-                    Phase::Listing => self.store.listed(&claim).await?,
-                    _ => Vec::new(),
-                };
-                let judged = judge::page(&answer, &claim, &members, &before);
+                let judged = result::count(&answer, &claim, &members);
                 self.finish(lane, &claim, Some(members), judged, answer, |_| Some(id))
+                    .await
+            }
+            Phase::Listing => {
+                let call = self.upstream.page(product, id, claim.page as u32 + 1);
+                let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
+                    return self.give_back(&claim).await;
+                };
+                let (members, before) = match result::is_last(&answer, &claim) {
+                    true => {
+                        let before = self.store.listed(&claim).await?;
+                        (Some(self.store.members(&claim).await?), before)
+                    }
+                    false => (None, Vec::new()),
+                };
+                let last = members.as_ref().map(|members| (members, before.as_slice()));
+                let judged = result::list(&answer, &claim, last);
+                self.finish(lane, &claim, members, judged, answer, |_| Some(id))
                     .await
             }
             Phase::Held | Phase::Register | Phase::Ended => self.give_back(&claim).await,
@@ -125,7 +134,7 @@ impl Worker {
             };
             return self.record(claim, None, Judged::now(unsent), None).await;
         };
-        let judged = judge::register(&answer, intent.fresh, claim.attempts);
+        let judged = judge::register(&answer, claim, intent.fresh);
         self.finish(Lane::Register, claim, None, judged, answer, |_| Some(id))
             .await
     }
@@ -179,7 +188,8 @@ impl Worker {
             next: Next::Wait,
             pause: Duration::ZERO,
             counts: false,
-            page: None,
+            is_setback: false,
+            pages: Pages::Kept,
         };
         self.record(claim, None, unchanged, None).await
     }
@@ -196,12 +206,16 @@ impl Worker {
     where
         T: Shown,
     {
-        let (result, message) = match &answer.outcome {
-            Ok(ok) => (ok.result(), None),
+        let (result, message, scope) = match &answer.outcome {
+            Ok(ok) => (ok.result(), None, None),
             Err(error) => {
                 log(claim, lane, error);
                 let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
-                (result, Some(error.message.clone()))
+                (
+                    result,
+                    Some(error.message.clone()),
+                    Some(shown::scope(error.scope)),
+                )
             }
         };
         let made = CallMade {
@@ -216,6 +230,7 @@ impl Worker {
             result,
             message,
             request_id: answer.request_id,
+            scope,
         };
         self.record(claim, members, judged, Some(made)).await
     }
@@ -236,9 +251,18 @@ impl Worker {
             _ => Members::default(),
         };
         let before = claim.round.phase;
+        let mut setbacks = claim.setbacks + i16::from(judged.is_setback);
         let (change, asked, open_intent) = match judged.next {
             Next::Wait => (judge::unchanged(&claim.round), false, true),
             Next::Event(event) => {
+                let elapsed = claim.asked_ago.unwrap_or_default();
+                if judge::ends_a_wait(&event) && matches!(before, Phase::Checking | Phase::Creating)
+                {
+                    self.pace.finished(before, claim.devices as usize, elapsed);
+                }
+                if judge::takes_further(&event) {
+                    setbacks = 0;
+                }
                 let asked = matches!(event, Event::CheckAccepted { .. } | Event::RegisterAccepted);
                 let open_intent = matches!(event, Event::RegisterUnheard);
                 (
@@ -248,11 +272,7 @@ impl Worker {
                 )
             }
         };
-        let elapsed = claim.asked_ago.unwrap_or_default();
         let phase = change.round.phase;
-        if phase != before && matches!(before, Phase::Checking | Phase::Creating) {
-            self.pace.finished(before, claim.devices as usize, elapsed);
-        }
         let awaited = asked.then(|| self.pace.usual(phase, claim.devices as usize));
         let record = Record {
             change,
@@ -265,7 +285,8 @@ impl Worker {
             },
             asked,
             intent_open: open_intent,
-            page: judged.page,
+            pages: judged.pages,
+            setbacks,
             call,
         };
         self.store.record(claim, &members.ordinals, &record).await

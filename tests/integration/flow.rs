@@ -59,9 +59,10 @@ async fn three_names_are_checked_watched_registered_and_watched_again() {
     let request = RegisterRequest {
         apply_id: apply.apply_id,
         skip_invalid: false,
+        ..Default::default()
     };
     let created = client
-        .register(request)
+        .register(request.clone())
         .await
         .unwrap()
         .into_inner()
@@ -104,6 +105,7 @@ async fn one_invalid_name_among_three_stops_the_apply_until_it_is_skipped() {
         .register(RegisterRequest {
             apply_id: apply.apply_id,
             skip_invalid: false,
+            ..Default::default()
         })
         .await
         .unwrap_err();
@@ -120,6 +122,7 @@ async fn one_invalid_name_among_three_stops_the_apply_until_it_is_skipped() {
     let request = RegisterRequest {
         apply_id: apply.apply_id,
         skip_invalid: true,
+        ..Default::default()
     };
     client.register(request).await.unwrap();
     let end = watch(&mut client, apply.apply_id, seen.last().unwrap().revision).await;
@@ -193,6 +196,7 @@ async fn of_two_applies_with_one_name_the_second_one_fails_to_create_it() {
         let request = RegisterRequest {
             apply_id: apply.apply_id,
             skip_invalid: false,
+            ..Default::default()
         };
         client.register(request).await.unwrap();
         let seen = watch(&mut client, apply.apply_id, 2).await;
@@ -225,6 +229,7 @@ async fn rows_that_the_upstream_drops_in_silence_are_found_and_registered() {
         iot_instance_id: String::new(),
         devices: new_devices("light", 2_500),
         after_check: AfterCheck::RegisterIfAllValid.into(),
+        ..Default::default()
     };
     let apply = client
         .check_devices(request)
@@ -286,6 +291,7 @@ async fn a_stop_ends_watches_with_a_revision_to_resume_from_and_the_process_by_i
     let request = registrar::proto::WatchApplyRequest {
         apply_id: apply.apply_id,
         after_revision: 0,
+        ..Default::default()
     };
     let mut stream = client.watch_apply(request).await.unwrap().into_inner();
     assert_eq!(

@@ -6,8 +6,10 @@
     reason = "the helpers of tests are not seen to be in tests, and their tasks end with the test"
 )]
 
+mod again;
 mod crash;
 mod flow;
 mod private_postgres;
 mod store;
 mod support;
+mod surface;

@@ -196,6 +196,7 @@ async fn a_stop_of_dev_with_a_watcher_attached_ends_everything() {
     let request = WatchApplyRequest {
         apply_id: apply.apply_id,
         after_revision: 0,
+        ..Default::default()
     };
     let stream = client.watch_apply(request).await.unwrap();
 

@@ -293,3 +293,29 @@ fn nothing_is_created_that_was_not_accepted() {
     assert!(accepted(Phase::Ended).on(Event::CheckPassed, &[]).is_err());
     assert!(round(Phase::Held).on(Event::CheckPassed, &[]).is_err());
 }
+
+#[test]
+fn a_cancelled_round_goes_on_only_if_it_may_have_been_asked_to_register() {
+    let parted = Part {
+        ordinals: vec![1],
+        nameless: 0,
+    };
+    for &phase in Phase::ALL {
+        for intent_open in [false, true] {
+            let change = Change {
+                round: accepted(phase),
+                settle: Settle::Open(Outcome::Valid),
+                parts: vec![parted.clone()],
+            };
+            let after = change.when_cancelling(intent_open);
+            let expected = match phase {
+                Phase::Registering | Phase::Creating | Phase::Counting | Phase::Listing => phase,
+                Phase::Register if intent_open => Phase::Registering,
+                _ => Phase::Ended,
+            };
+            assert_eq!(after.round.phase, expected);
+            assert!(after.parts.is_empty());
+            assert_eq!(after.settle, Settle::Open(Outcome::Valid));
+        }
+    }
+}

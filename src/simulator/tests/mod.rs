@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use reqwest::Method;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::format_description::well_known::Rfc3339;
@@ -11,7 +12,9 @@ use tokio::task::JoinHandle;
 use super::*;
 
 mod calls;
+mod faults;
 mod gateway;
+mod refusals;
 mod restart;
 
 struct Server {
@@ -89,11 +92,24 @@ impl Server {
         self.serving.await.unwrap().unwrap();
     }
 
+    async fn send(&self, call: Call<'_>) -> (u16, Value) {
+        let response = self.request(call).send().await.unwrap();
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/json;charset=utf-8"
+        );
+        let status = response.status().as_u16();
+        (
+            status,
+            serde_json::from_str(&response.text().await.unwrap()).unwrap(),
+        )
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "a client signs the date of its own clock"
     )]
-    async fn send(&self, call: Call<'_>) -> (u16, Value) {
+    fn request(&self, call: Call<'_>) -> reqwest::RequestBuilder {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
         let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() - call.late;
@@ -123,21 +139,7 @@ impl Server {
         let request = self
             .http
             .post(format!("http://{}/?{}", self.address, call.query));
-        let response = request
-            .headers(headers)
-            .body(call.body)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(
-            response.headers()["content-type"],
-            "application/json;charset=utf-8"
-        );
-        let status = response.status().as_u16();
-        (
-            status,
-            serde_json::from_str(&response.text().await.unwrap()).unwrap(),
-        )
+        request.headers(headers).body(call.body)
     }
 
     async fn ask(&self, action: &str, query: &str) -> Value {
@@ -179,5 +181,42 @@ impl Server {
     async fn status(&self, apply: u64) -> Value {
         let query = format!("ApplyId={apply}&ProductKey=a1Simulator");
         self.ask("QueryBatchRegisterDeviceStatus", &query).await
+    }
+
+    /// The status and the text of the answer.
+    async fn admin(&self, method: Method, path: &str, body: String) -> (u16, String) {
+        let url = format!("http://{}/_simulator/{path}", self.address);
+        let request = self.http.request(method, url).body(body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    async fn set(&self, name: &str, fault: Value) {
+        let path = format!("faults/{name}");
+        let (status, text) = self.admin(Method::PUT, &path, fault.to_string()).await;
+        assert_eq!(status, 204, "{text}");
+    }
+
+    async fn lift(&self, name: &str) {
+        let path = format!("faults/{name}");
+        let (status, text) = self.admin(Method::DELETE, &path, String::new()).await;
+        assert_eq!(status, 204, "{text}");
+    }
+
+    async fn phase(&self, apply: u64) -> String {
+        let answer = self.status(apply).await;
+        answer["Data"]["Status"].as_str().unwrap().to_owned()
+    }
+
+    /// The HTTP status and the code of a call for product and apply 1.
+    async fn code(&self, action: &str) -> (u16, Value) {
+        let call = Call::new(action, "ProductKey=a1Simulator&ApplyId=1");
+        let (status, answer) = self.send(call).await;
+        (status, answer["Code"].clone())
+    }
+
+    /// Of the last call.
+    async fn ledger_line(&self) -> Value {
+        self.lines("ledger").await.pop().unwrap()
     }
 }

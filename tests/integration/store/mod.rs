@@ -1,6 +1,9 @@
 //! The store on a real PostgreSQL: what is claimed, recorded, decided and seen.
 
+mod lookups;
 mod permits;
+mod requests;
+mod retention;
 mod rounds;
 mod submissions;
 
@@ -9,15 +12,24 @@ use std::time::Duration;
 use registrar::{
     domain::{
         AfterCheck, Lane, Ordinal, Phase, Reason, ReasonCode, Submission,
+        apply::Wish,
         round::{Change, Event},
     },
-    store::{Claim, Error, Record, Store},
+    store::{Claim, Error, Pages, Record, Store},
 };
 use time::OffsetDateTime;
 
 use crate::support::database::{Database, database};
 
 const LEASE: Duration = Duration::from_secs(60);
+const SKIP: Wish = Wish {
+    skip_invalid: true,
+    retry_failed: false,
+};
+const RETRY: Wish = Wish {
+    skip_invalid: false,
+    retry_failed: true,
+};
 const SIGNED_AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 async fn store() -> (Store, Database) {
@@ -54,7 +66,8 @@ fn record(change: Change) -> Record {
         attempts: 0,
         asked: false,
         intent_open: false,
-        page: None,
+        setbacks: 0,
+        pages: Pages::Kept,
         call: None,
     }
 }

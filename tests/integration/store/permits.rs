@@ -75,3 +75,44 @@ async fn a_throttled_lane_spaces_its_slots_wider_and_others_do_not() {
     assert!(slowed.spacing > SPACING.mul_f64(1.5), "{slowed:?}");
     assert_eq!(other.spacing, SPACING);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_was_throttled_long_ago_works_as_if_it_never_was() {
+    let (store, database) = store().await;
+    store
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .await
+        .unwrap();
+    store.slow_down(Lane::Check, Duration::ZERO).await.unwrap();
+    sqlx::raw_sql("UPDATE lanes SET throttled_at = now() - interval '2 days'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+
+    let permits = store
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .await
+        .unwrap();
+
+    assert_eq!(permits.spacing, SPACING);
+    store.slow_down(Lane::Check, Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_throttled_together_slow_a_lane_down_once() {
+    let (store, _database) = store().await;
+    store
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .await
+        .unwrap();
+    for _ in 0..4 {
+        store.slow_down(Lane::Check, Duration::ZERO).await.unwrap();
+    }
+
+    let permits = store
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .await
+        .unwrap();
+
+    assert!(permits.spacing < SPACING.mul_f64(2.1), "{permits:?}");
+}

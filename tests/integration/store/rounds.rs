@@ -6,13 +6,13 @@ use super::*;
 async fn an_apply_goes_from_check_to_create_success() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 3, AfterCheck::Stop))
+        .submit(&devices("light", 3, AfterCheck::Stop), None)
         .await
         .unwrap();
 
     pass_check(&store, 7).await;
     assert!(claim(&store, Lane::Register).await.is_none());
-    store.accept(apply.id, false).await.unwrap();
+    store.accept(apply.id, Wish::default(), None).await.unwrap();
     create(&store).await;
 
     let statuses: Vec<_> = store
@@ -40,7 +40,7 @@ async fn an_apply_goes_from_check_to_create_success() {
 async fn the_valid_rest_of_a_failed_check_is_checked_again_and_registered() {
     let (store, _database) = store().await;
     let submission = devices("light", 3, AfterCheck::RegisterValid);
-    let (apply, _) = store.submit(&submission).await.unwrap();
+    let (apply, _) = store.submit(&submission, None).await.unwrap();
 
     step(
         &store,
@@ -74,7 +74,7 @@ async fn the_valid_rest_of_a_failed_check_is_checked_again_and_registered() {
 async fn a_refusal_after_acceptance_fails_the_device() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 2, AfterCheck::Stop))
+        .submit(&devices("light", 2, AfterCheck::Stop), None)
         .await
         .unwrap();
     step(
@@ -84,7 +84,7 @@ async fn a_refusal_after_acceptance_fails_the_device() {
     )
     .await;
     step(&store, Lane::Status, failed(&[1], [0])).await;
-    store.accept(apply.id, true).await.unwrap();
+    store.accept(apply.id, SKIP, None).await.unwrap();
 
     step(&store, Lane::Check, failed(&[0], [])).await;
 
@@ -97,7 +97,7 @@ async fn a_refusal_after_acceptance_fails_the_device() {
 async fn a_lease_that_was_lost_records_nothing() {
     let (store, _database) = store().await;
     let (apply, before) = store
-        .submit(&devices("light", 2, AfterCheck::Stop))
+        .submit(&devices("light", 2, AfterCheck::Stop), None)
         .await
         .unwrap();
     let first = store
@@ -120,11 +120,11 @@ async fn a_lease_that_was_lost_records_nothing() {
 async fn a_claim_writes_the_intent_to_register_and_keeps_an_open_one() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 2, AfterCheck::Stop))
+        .submit(&devices("light", 2, AfterCheck::Stop), None)
         .await
         .unwrap();
     pass_check(&store, 7).await;
-    store.accept(apply.id, false).await.unwrap();
+    store.accept(apply.id, Wish::default(), None).await.unwrap();
 
     let first = store
         .claim(Lane::Register, Duration::ZERO, SIGNED_AT)
@@ -169,11 +169,11 @@ async fn a_claim_writes_the_intent_to_register_and_keeps_an_open_one() {
 async fn a_small_apply_passes_a_large_one() {
     let (store, _database) = store().await;
     let (large, _) = store
-        .submit(&devices("large", 40_001, AfterCheck::Stop))
+        .submit(&devices("large", 40_001, AfterCheck::Stop), None)
         .await
         .unwrap();
     let (small, _) = store
-        .submit(&devices("small", 10, AfterCheck::Stop))
+        .submit(&devices("small", 10, AfterCheck::Stop), None)
         .await
         .unwrap();
 
@@ -195,7 +195,7 @@ async fn a_small_apply_passes_a_large_one() {
 async fn revisions_have_no_gap_when_rounds_end_at_once() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 10_000, AfterCheck::Stop))
+        .submit(&devices("light", 10_000, AfterCheck::Stop), None)
         .await
         .unwrap();
     step(&store, Lane::Check, Event::TooLarge).await;
@@ -225,7 +225,7 @@ async fn revisions_have_no_gap_when_rounds_end_at_once() {
 async fn what_is_left_of_failed_checks_is_packed_into_as_few_rounds_as_fit() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 30_000, AfterCheck::Stop))
+        .submit(&devices("light", 30_000, AfterCheck::Stop), None)
         .await
         .unwrap();
     for chunk in 0..3 {
@@ -240,7 +240,7 @@ async fn what_is_left_of_failed_checks_is_packed_into_as_few_rounds_as_fit() {
         step(&store, Lane::Status, failed(&refused, first..first + 2_000)).await;
     }
 
-    store.accept(apply.id, true).await.unwrap();
+    store.accept(apply.id, SKIP, None).await.unwrap();
 
     let packed = claim(&store, Lane::Check).await.unwrap();
     assert!(claim(&store, Lane::Check).await.is_none());
@@ -254,7 +254,7 @@ async fn what_is_left_of_failed_checks_is_packed_into_as_few_rounds_as_fit() {
 async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
     let (store, database) = store().await;
     let submission = devices("light", 100, AfterCheck::RegisterIfAllValid);
-    let (apply, _) = store.submit(&submission).await.unwrap();
+    let (apply, _) = store.submit(&submission, None).await.unwrap();
     pass_check(&store, 7).await;
     step(&store, Lane::Register, Event::RegisterAccepted).await;
     step(&store, Lane::Status, Event::CreateSucceeded).await;
@@ -263,7 +263,7 @@ async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
     let listing = claim(&store, Lane::Page).await.unwrap();
     let names: Vec<_> = (0..50).map(|n| format!("light-{n:06}")).collect();
     let page = Record {
-        page: Some(names.clone()),
+        pages: Pages::Read(names.clone()),
         ..record(Change {
             round: listing.round.clone(),
             settle: registrar::domain::round::Settle::Nothing,
@@ -274,15 +274,15 @@ async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
     let listing = claim(&store, Lane::Page).await.unwrap();
     assert_eq!(listing.page, 1);
     assert_eq!(store.listed(&listing).await.unwrap(), names);
-    meet(
-        &store,
-        &listing,
-        Event::Listed {
-            present: (0..60).collect(),
-        },
-    )
-    .await
-    .unwrap();
+    let open = store.members(&listing).await.unwrap().ordinals;
+    let present = Event::Listed {
+        present: (0..60).collect(),
+    };
+    let folded = Record {
+        pages: Pages::Forgotten,
+        ..after(&listing, present, &open)
+    };
+    store.record(&listing, &open, &folded).await.unwrap();
 
     let (_, now) = store.apply(apply.id).await.unwrap();
     assert_eq!(now.counts, Counts::from_array([0, 40, 0, 60, 0, 0, 0]));
@@ -303,10 +303,10 @@ async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
 async fn register_refuses_what_is_not_ready_and_repeats_without_harm() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 2, AfterCheck::Stop))
+        .submit(&devices("light", 2, AfterCheck::Stop), None)
         .await
         .unwrap();
-    let early = store.accept(apply.id, false).await;
+    let early = store.accept(apply.id, Wish::default(), None).await;
     assert!(matches!(
         early,
         Err(Error::NotAcceptable {
@@ -316,8 +316,8 @@ async fn register_refuses_what_is_not_ready_and_repeats_without_harm() {
     ));
 
     pass_check(&store, 7).await;
-    let (_, first) = store.accept(apply.id, false).await.unwrap();
-    let (_, second) = store.accept(apply.id, true).await.unwrap();
+    let (_, first) = store.accept(apply.id, Wish::default(), None).await.unwrap();
+    let (_, second) = store.accept(apply.id, SKIP, None).await.unwrap();
 
     assert_eq!(first, second);
     assert_eq!(first.status, ApplyStatus::Create);

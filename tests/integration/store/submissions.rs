@@ -1,5 +1,6 @@
-use registrar::domain::{
-    AfterCheck, ApplyId, ApplyStatus, Counts, Outcome, ReasonCode, Submission,
+use registrar::{
+    domain::{AfterCheck, ApplyId, ApplyStatus, Counts, Labels, Outcome, ReasonCode, Submission},
+    store::Filter,
 };
 use sqlx::Row as _;
 
@@ -20,7 +21,7 @@ async fn a_submission_is_stored_whole_with_its_first_event() {
         pairs.into_iter(),
     );
 
-    let (apply, snapshot) = store.submit(&submission).await.unwrap();
+    let (apply, snapshot) = store.submit(&submission, None).await.unwrap();
 
     assert_eq!(snapshot.status, ApplyStatus::Check);
     assert_eq!(snapshot.revision, 1);
@@ -71,7 +72,7 @@ async fn a_submission_with_no_device_to_send_has_failed_its_check_at_once() {
             pairs.clone().into_iter(),
         );
 
-        let (_, snapshot) = store.submit(&submission).await.unwrap();
+        let (_, snapshot) = store.submit(&submission, None).await.unwrap();
 
         assert_eq!(snapshot.status, ApplyStatus::CheckFailed);
         assert_eq!(snapshot.revision, 1);
@@ -94,7 +95,7 @@ async fn devices_are_listed_page_by_page_across_chunks_and_by_outcome() {
         AfterCheck::Stop,
         pairs.into_iter(),
     );
-    let (apply, _) = store.submit(&submission).await.unwrap();
+    let (apply, _) = store.submit(&submission, None).await.unwrap();
 
     let mut all = Vec::new();
     let mut next = Some(0);
@@ -132,19 +133,26 @@ async fn devices_are_listed_page_by_page_across_chunks_and_by_outcome() {
     );
 }
 
+fn of_product(key: &str) -> Filter {
+    Filter {
+        product_key: Some(key.to_owned()),
+        ..Filter::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn applies_are_listed_newest_first() {
     let (store, _database) = store().await;
     let mut ids = Vec::new();
     for n in 0..5 {
         let submission = devices(&format!("light{n}"), 1, AfterCheck::Stop);
-        ids.push(store.submit(&submission).await.unwrap().0.id);
+        ids.push(store.submit(&submission, None).await.unwrap().0.id);
     }
     ids.reverse();
 
-    let first = store.applies(None, None, 3).await.unwrap();
+    let first = store.applies(None, &Filter::default(), 3).await.unwrap();
     let rest = store
-        .applies(Some(first[2].0.id), Some("a1"), 3)
+        .applies(Some(first[2].0.id), &of_product("a1"), 3)
         .await
         .unwrap();
 
@@ -156,11 +164,60 @@ async fn applies_are_listed_newest_first() {
     assert_eq!(listed, ids);
     assert!(
         store
-            .applies(None, Some("another"), 3)
+            .applies(None, &of_product("another"), 3)
             .await
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applies_are_listed_by_all_labels_and_any_status_asked_for() {
+    let (store, _database) = store().await;
+    let mut ids = Vec::new();
+    for labels in [
+        &[("team", "lights"), ("lot", "7")][..],
+        &[("team", "lights")],
+        &[("team", "presses"), ("lot", "7")],
+        &[],
+    ] {
+        let mut submission = devices("light", 1, AfterCheck::Stop);
+        submission.labels =
+            Labels::parse(labels.iter().map(|(k, v)| (k.to_string(), v.to_string()))).unwrap();
+        let (apply, _) = store.submit(&submission, None).await.unwrap();
+        assert_eq!(
+            store.apply(apply.id).await.unwrap().0.labels,
+            submission.labels
+        );
+        ids.push(apply.id);
+    }
+    let listed = async |labels: &[(&str, &str)], statuses: &[ApplyStatus]| {
+        let filter = Filter {
+            labels: Labels::parse(labels.iter().map(|(k, v)| (k.to_string(), v.to_string())))
+                .unwrap(),
+            statuses: statuses.to_vec(),
+            product_key: None,
+        };
+        let found = store.applies(None, &filter, 10).await.unwrap();
+        found
+            .into_iter()
+            .map(|(apply, _)| apply.id)
+            .collect::<Vec<_>>()
+    };
+    use ApplyStatus::{Check, CheckFailed};
+
+    assert_eq!(listed(&[("team", "lights")], &[]).await, [ids[1], ids[0]]);
+    assert_eq!(listed(&[("lot", "7")], &[Check]).await, [ids[2], ids[0]]);
+    assert_eq!(
+        listed(&[("team", "lights"), ("lot", "7")], &[]).await,
+        [ids[0]]
+    );
+    assert!(
+        listed(&[("team", "lights")], &[CheckFailed])
+            .await
+            .is_empty()
+    );
+    assert_eq!(listed(&[], &[CheckFailed, Check]).await.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +229,7 @@ async fn what_does_not_exist_is_said_not_to() {
         Err(Error::NoSuchApply(ApplyId(1)))
     ));
     assert!(matches!(
-        store.accept(ApplyId(1), true).await,
+        store.accept(ApplyId(1), SKIP, None).await,
         Err(Error::NoSuchApply(_))
     ));
 }

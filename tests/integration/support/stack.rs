@@ -82,18 +82,20 @@ impl Upstream {
         self.lines(&format!("devices?product={product}")).await
     }
 
+    /// Lifts a fault.
+    pub(crate) async fn lift(&self, fault: &str) {
+        let url = format!("{}/_simulator/faults/{fault}", self.url);
+        let answer = http()
+            .delete(url)
+            .send()
+            .await
+            .expect("the simulator answers");
+        answer.error_for_status().expect("success");
+    }
+
     async fn lines(&self, path: &str) -> Vec<Value> {
         let url = format!("{}/_simulator/{path}", self.url);
-        // An error only says that the process has a provider already.
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .ok();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .build()
-            .expect("HTTP");
-        let answer = http.get(url).send().await.expect("the simulator answers");
+        let answer = http().get(url).send().await.expect("the simulator answers");
         let text = answer
             .error_for_status()
             .expect("success")
@@ -110,6 +112,18 @@ impl Upstream {
         self.stop.cancel();
         self.task.await.expect("no panic").expect("a clean end");
     }
+}
+
+fn http() -> reqwest::Client {
+    // An error only says that the process has a provider already.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .build()
+        .expect("an HTTP client")
 }
 
 /// A `registrar`; killed when this value ends.
@@ -229,6 +243,7 @@ pub(crate) async fn check(
         iot_instance_id: String::new(),
         devices,
         after_check: after_check.into(),
+        ..Default::default()
     };
     client
         .check_devices(request)
@@ -244,6 +259,7 @@ pub(crate) async fn watch(client: &mut Client, apply_id: i64, after_revision: i6
     let request = proto::WatchApplyRequest {
         apply_id,
         after_revision,
+        ..Default::default()
     };
     let mut stream = client
         .watch_apply(request)

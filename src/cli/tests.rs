@@ -1,0 +1,4 @@
+//! The commands as the command line gives them, against a server on a real socket.
+
+mod following;
+mod reading;

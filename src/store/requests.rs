@@ -1,0 +1,95 @@
+//! Request ids: the same request gets the same answer, however often it is sent.
+//!
+//! An answer is one event of one apply. It is written in the transaction that does what was asked,
+//! so that either both are there after a crash or neither is.
+
+use sqlx::{Postgres, Transaction};
+
+use super::{Error, Store, read};
+use crate::domain::{Apply, ApplyId, RequestKey, Snapshot};
+
+impl Store {
+    /// The answer that a request was given before, if it was.
+    pub(super) async fn answered(
+        &self,
+        key: Option<&RequestKey>,
+    ) -> Result<Option<(Apply, Snapshot)>, Error> {
+        let Some(key) = key else { return Ok(None) };
+        let row = sqlx::query!(
+            r#"SELECT fingerprint, apply_id, revision FROM requests
+               WHERE caller = $1 AND request_id = $2"#,
+            key.caller,
+            key.id,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        if row.fingerprint != key.fingerprint.0 {
+            return Err(Error::RequestReused {
+                request_id: key.id.clone(),
+            });
+        }
+        let id = ApplyId(row.apply_id);
+        let (apply, now) = read::apply(&self.pool, id)
+            .await?
+            .ok_or(Error::NoSuchApply(id))?;
+        let then = self.events_after(&[(id, row.revision - 1)]).await?;
+        let answer = then
+            .into_iter()
+            .map(|(_, event)| event)
+            .next()
+            .unwrap_or(now);
+        Ok(Some((apply, answer)))
+    }
+
+    /// Commits what was done for a request, and its answer with it. If the same request was
+    /// answered meanwhile, nothing is committed and the answer is that one.
+    pub(super) async fn commit_answer(
+        &self,
+        mut tx: Transaction<'_, Postgres>,
+        key: Option<&RequestKey>,
+        answer: (Apply, Snapshot),
+    ) -> Result<(Apply, Snapshot), Error> {
+        if let Some(key) = key
+            && !remember(&mut tx, key, answer.0.id, answer.1.revision).await?
+        {
+            tx.rollback().await?;
+            return self.answer_of_the_first(key).await;
+        }
+        tx.commit().await?;
+        self.bell.ring();
+        Ok(answer)
+    }
+
+    /// The answer of whoever was first with a request.
+    pub(super) async fn answer_of_the_first(
+        &self,
+        key: &RequestKey,
+    ) -> Result<(Apply, Snapshot), Error> {
+        // It was committed, or the insert would not have met it; it can only have been removed.
+        self.answered(Some(key)).await?.ok_or(Error::RequestLost)
+    }
+}
+
+/// Remembers a request with its answer. False if another transaction was first; it has committed
+/// by then.
+pub(super) async fn remember(
+    tx: &mut Transaction<'_, Postgres>,
+    key: &RequestKey,
+    apply: ApplyId,
+    revision: i64,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        r#"INSERT INTO requests (caller, request_id, fingerprint, apply_id, revision)
+           VALUES ($1, $2, $3, $4, $5)
+           ON CONFLICT DO NOTHING"#,
+        key.caller,
+        key.id,
+        &key.fingerprint.0[..],
+        apply.0,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,64 @@
+//! What an apply waits for, read from its rounds and its latest call.
+
+use super::{Error, Store};
+use crate::domain::{
+    ApplyId, ApplyStatus,
+    waiting::{InPhase, LastFailure, Waiting, waiting},
+};
+
+impl Store {
+    /// What an apply in `status` waits for now.
+    pub async fn waiting(
+        &self,
+        id: ApplyId,
+        status: ApplyStatus,
+    ) -> Result<Option<Waiting>, Error> {
+        if status.is_settled() {
+            return Ok(waiting(status, &[], None));
+        }
+        let rows = sqlx::query!(
+            r#"SELECT phase, count(*) AS "rounds!",
+                      count(*) FILTER (WHERE attempts + setbacks > 0 AND lease IS NULL) AS "failing!",
+                      min(due_at) AS due_at
+               FROM rounds WHERE apply_id = $1 AND phase <> 'ENDED' GROUP BY phase"#,
+            id.0,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let phases: Vec<InPhase> = rows
+            .into_iter()
+            .map(|row| {
+                let phase = row.phase.parse()?;
+                Ok(InPhase {
+                    phase,
+                    rounds: row.rounds,
+                    failing: row.failing,
+                    due_at: row.due_at,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        let failure = self.last_failure(id).await?;
+        Ok(waiting(status, &phases, failure.as_ref()))
+    }
+
+    /// The latest call of an apply, if it failed.
+    async fn last_failure(&self, id: ApplyId) -> Result<Option<LastFailure>, Error> {
+        let row = sqlx::query!(
+            r#"SELECT action, result, message, scope FROM calls
+               WHERE apply_id = $1 ORDER BY call_no DESC LIMIT 1"#,
+            id.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((row, scope)) = row.and_then(|mut row| row.scope.take().map(|scope| (row, scope)))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(LastFailure {
+            action: row.action,
+            code: row.result,
+            message: row.message.unwrap_or_default(),
+            scope: scope.parse()?,
+        }))
+    }
+}
