@@ -38,8 +38,6 @@ pub enum WaitKind {
     BlockedAction,
     /// The product or instance.
     BlockedProduct,
-    /// The result of devices that are not known to exist.
-    Reconcile,
 }
 
 /// What an apply waits for, and until when.

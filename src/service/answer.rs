@@ -45,7 +45,6 @@ pub(super) fn waiting_for(waiting: Waiting) -> pb::WaitingFor {
         WaitKind::BlockedAccount => pb::WaitCode::BlockedAccount,
         WaitKind::BlockedAction => pb::WaitCode::BlockedAction,
         WaitKind::BlockedProduct => pb::WaitCode::BlockedProduct,
-        WaitKind::Reconcile => pb::WaitCode::Reconcile,
     };
     pb::WaitingFor {
         code: code.into(),

@@ -19,7 +19,7 @@ impl Service {
             calls_last_minute: number(used.calls_last_minute),
             rounds_due: number(used.rounds_due),
             slowed: used.slowed,
-            ..Default::default()
+            blocked: used.blocked.unwrap_or_default(),
         });
         Ok(pb::GetQuotaResponse {
             quotas: quotas.collect(),

@@ -7,7 +7,7 @@ use crate::domain::Lane;
 const COUNTED: i64 = 100_000;
 
 /// The use of one lane, by all replicas.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Use {
     /// Calls made within the last minute.
     pub calls_last_minute: i64,
@@ -15,6 +15,8 @@ pub struct Use {
     pub rounds_due: i64,
     /// How many times the usual time is kept between two calls.
     pub slowed: f64,
+    /// What the upstream said when it last refused the action as a whole.
+    pub blocked: Option<String>,
 }
 
 impl Store {
@@ -33,10 +35,19 @@ impl Store {
                            SELECT FROM rounds AS r
                            WHERE r.account = $1 AND r.lane = action AND r.due_at <= now()
                            LIMIT $3) AS due) AS "due!",
-                      coalesce(slowdown(l.slowed, l.throttled_at), 1) AS "slowed!"
+                      coalesce(slowdown(l.slowed, l.throttled_at), 1) AS "slowed!",
+                      CASE WHEN latest.scope IN ('LANE', 'ACCOUNT')
+                           THEN latest.result || ': ' || coalesce(latest.message, '') END AS blocked
                FROM unnest($2::text[]) WITH ORDINALITY AS asked (action, place)
                LEFT JOIN made USING (action)
                LEFT JOIN (SELECT * FROM lanes WHERE account = $1) AS l USING (action)
+               LEFT JOIN LATERAL (
+                   SELECT c.scope, c.result, c.message
+                   FROM calls AS c JOIN applies AS a USING (apply_id)
+                   WHERE c.action = asked.action AND a.account = $1
+                     AND c.called_at > now() - interval '1 minute'
+                   ORDER BY c.called_at DESC LIMIT 1
+               ) AS latest ON true
                ORDER BY place"#,
             self.account,
             &actions as &[&str],
@@ -48,6 +59,7 @@ impl Store {
             calls_last_minute: row.calls,
             rounds_due: row.due,
             slowed: row.slowed,
+            blocked: row.blocked,
         });
         Ok(Lane::ALL.iter().copied().zip(uses).collect())
     }

@@ -24,9 +24,6 @@ use crate::{
 /// The pause after a throttled call that names none.
 pub(super) const THROTTLED: Duration = Duration::from_secs(1);
 
-/// How often a round asks whether what blocks it has been lifted.
-const PROBE: Duration = Duration::from_secs(30);
-
 /// The pause before asking how a round stands that the upstream refused to register.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
@@ -104,15 +101,19 @@ impl Judged {
     }
 }
 
+/// Whether a failure blocks more than its call, so that only a probe now and then makes sense.
+pub(super) fn blocks(error: &Error) -> bool {
+    !error.clock_corrected && error.scope != Scope::Call
+}
+
 /// How long to wait after a failure, and whether it counts as an attempt that came to nothing.
 fn pause(error: &Error, attempts: i32) -> (Duration, bool) {
     let asked_for = error.retry_after.unwrap_or_default();
     match (error.verdict, error.scope) {
         (Verdict::Again, _) if error.throttled() => (asked_for.max(THROTTLED), false),
         (Verdict::Again, Scope::Clock) if error.clock_corrected => (Duration::ZERO, false),
-        (_, Scope::Apply | Scope::Lane | Scope::Account | Scope::Clock) => {
-            (asked_for.max(PROBE), false)
-        }
+        // Asked again as often as the settings say.
+        (_, Scope::Apply | Scope::Lane | Scope::Account | Scope::Clock) => (asked_for, false),
         (Verdict::Again | Verdict::Unclear | Verdict::Final, Scope::Call) => {
             (asked_for.max(backoff(attempts)), true)
         }

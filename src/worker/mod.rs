@@ -64,6 +64,12 @@ pub struct Options {
           value_parser = humantime::parse_duration)]
     pub permit_window: Duration,
 
+    /// How often a round that the upstream refuses for reasons of the account, the action or the
+    /// product asks whether that has been mended
+    #[arg(long, env = "REGISTRAR_PROBE_EVERY", default_value = "30s",
+          value_parser = humantime::parse_duration)]
+    pub probe_every: Duration,
+
     /// How long the upstream accepts a signed request. A request to register whose answer was lost
     /// may be carried out until then
     #[arg(long, env = "REGISTRAR_UPSTREAM_TIME_WINDOW", default_value = "15m",

@@ -199,7 +199,7 @@ impl Worker {
         lane: Lane,
         claim: &Claim,
         members: Option<Members>,
-        judged: Judged,
+        mut judged: Judged,
         answer: Answer<T>,
         upstream_apply: impl FnOnce(&T) -> Option<i64>,
     ) -> Result<(), store::Error>
@@ -210,6 +210,9 @@ impl Worker {
             Ok(ok) => (ok.result(), None, None),
             Err(error) => {
                 log(claim, lane, error);
+                if judge::blocks(error) {
+                    judged.pause = judged.pause.max(self.options.probe_every);
+                }
                 let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
                 (
                     result,

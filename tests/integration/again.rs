@@ -248,3 +248,51 @@ async fn a_watch_until_created_outlasts_the_check_and_shows_signs_of_life() {
     );
     assert!(seen.iter().map(|event| event.revision).eq(1..=4));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_is_told_with_what_to_do_and_ends_when_it_is_lifted() {
+    let database = database().await;
+    let fault = r#"bill={"kind":"block-account"}"#;
+    let upstream = Upstream::start(&["--simulator-speed", "0", "--simulator-fault", fault]).await;
+    let server = Server::start(
+        &database.url(),
+        &upstream.url,
+        &["--heartbeat", "200ms", "--probe-every", "300ms"],
+    );
+    let mut client = server.client().await;
+    let apply = check(
+        &mut client,
+        new_devices("light", 3),
+        AfterCheck::RegisterValid,
+    )
+    .await;
+    let request = proto::WatchApplyRequest {
+        apply_id: apply.apply_id,
+        ..Default::default()
+    };
+    let mut stream = client.watch_apply(request).await.unwrap().into_inner();
+    let mut last = apply;
+    while let Some(message) = stream.message().await.unwrap() {
+        let waits = message.waiting_for.clone();
+        if waits.is_some_and(|waits| waits.code() == proto::WaitCode::BlockedAccount) {
+            let told = get(&mut client, last.apply_id).await.waiting_for.unwrap();
+            assert!(told.message.contains("BillIsOverDue"), "{}", told.message);
+            let quotas = client
+                .get_quota(proto::GetQuotaRequest {})
+                .await
+                .unwrap()
+                .into_inner();
+            assert!(
+                quotas.quotas[0].blocked.contains("BillIsOverDue"),
+                "{quotas:?}"
+            );
+            break;
+        }
+        last = message.apply.unwrap_or(last);
+    }
+    assert_eq!(last.status(), S::Check);
+
+    upstream.lift("bill").await;
+    let seen = watch(&mut client, last.apply_id, 0).await;
+    assert_eq!(seen.last().unwrap().status(), S::CreateSuccess);
+}

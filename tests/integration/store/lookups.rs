@@ -171,7 +171,7 @@ async fn the_use_of_a_lane_is_its_own_accounts() {
     let others = other.uses().await.unwrap();
 
     assert!(uses.iter().map(|(lane, _)| lane).eq(Lane::ALL));
-    let of = |lane| uses.iter().find(|(of, _)| *of == lane).unwrap().1;
+    let of = |lane| uses.iter().find(|(of, _)| *of == lane).unwrap().1.clone();
     assert_eq!(of(Lane::Check).calls_last_minute, 2);
     assert_eq!(of(Lane::Check).rounds_due, 2);
     assert!((7.0..=8.0).contains(&of(Lane::Page).slowed), "{uses:?}");
