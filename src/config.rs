@@ -180,6 +180,21 @@ impl Serve {
         if self.rooms.store.database_connections < 2 {
             return Err("at least 2 connections to the database are needed".into());
         }
+        let service = &self.rooms.service;
+        if service.submissions_at_once == 0 || service.streams_per_connection == 0 {
+            return Err("at least one submission and one stream must be allowed".into());
+        }
+        let short = Duration::from_millis(10);
+        for (name, every) in [
+            ("look-every", self.rooms.hub.look_every),
+            ("heartbeat", service.heartbeat),
+            ("call-timeout", service.call_timeout),
+            ("probe-every", worker.probe_every),
+        ] {
+            if every < short {
+                return Err(format!("--{name} must be at least 10ms"));
+            }
+        }
         if worker.upstream_time_window <= worker.lease {
             return Err("the upstream's time window must outlast the lease".into());
         }
@@ -245,6 +260,8 @@ mod tests {
             &["--quota-share", "1.5"],
             &["--database-connections", "1"],
             &["--lease", "20m"],
+            &["--look-every", "0s"],
+            &["--submissions-at-once", "0"],
             &["--retain-for", "0s"],
             &["--max-queued-devices", "99999"],
             &["--simulator-exists", "nonsense"],

@@ -16,7 +16,10 @@ mod said;
 mod shown;
 mod step;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -53,8 +56,8 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_PAGE_RATE", default_value_t = Lane::Page.published_rate())]
     pub page_rate: f64,
 
-    /// The share of these rates that is used; what is left is for others on the account. Above 0, at
-    /// most 1
+    /// The share of these rates that is used, from 0.001 to 1; what is left is for others on the
+    /// account
     #[arg(long, env = "REGISTRAR_QUOTA_SHARE", default_value_t = 1.0)]
     pub quota_share: f64,
 
@@ -86,11 +89,11 @@ impl Options {
             self.register_rate,
             self.page_rate,
         ];
-        if rates.iter().any(|rate| !rate.is_finite() || *rate <= 0.0) {
-            return Err("a rate must be above 0 calls a second".into());
+        if rates.iter().any(|rate| !(0.001..=1e9).contains(rate)) {
+            return Err("a rate must be from 0.001 to 1e9 calls a second".into());
         }
-        if !(self.quota_share > 0.0 && self.quota_share <= 1.0) {
-            return Err("the quota share must be above 0 and at most 1".into());
+        if !(0.001..=1.0).contains(&self.quota_share) {
+            return Err("the quota share must be from 0.001 to 1".into());
         }
         if self.steps == 0 {
             return Err("each lane needs at least one step in flight".into());
@@ -134,6 +137,8 @@ pub struct Worker {
     upstream: Client,
     pace: Arc<pace::Pace>,
     options: Arc<Options>,
+    /// Whether the database answered the last permit too slowly.
+    slow_database: Arc<AtomicBool>,
     /// Changes when there may be something new to do.
     wake: watch::Receiver<u64>,
 }
@@ -151,6 +156,7 @@ impl Worker {
             upstream,
             pace: Arc::default(),
             options: Arc::new(options),
+            slow_database: Arc::default(),
             wake,
         }
     }

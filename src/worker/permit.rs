@@ -1,6 +1,6 @@
 //! Permits on the local clock.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
 
@@ -33,12 +33,14 @@ impl Worker {
         let asked = Instant::now();
         let permits = self.store.permits(lane, count, spacing, lead).await?;
         let answered = Instant::now();
-        if answered - asked >= window {
+        let too_slow = answered - asked >= window;
+        let was_slow = self.slow_database.swap(too_slow, Ordering::Relaxed);
+        if too_slow && !was_slow {
             tracing::warn!(
                 lane = lane.as_str(),
-                round_trip_ms = (answered - asked).as_millis(),
-                window_ms = window.as_millis(),
-                "the database answers too slowly for its permits to be used"
+                round_trip_ms = (answered - asked).as_millis() as u64,
+                window_ms = window.as_millis() as u64,
+                "the database answers too slowly for its permits to be used; told once"
             );
         }
         Ok((0..permits.count).map(move |n| {
