@@ -93,9 +93,16 @@ function read(path: string): NewDevice[] {
 }
 
 /** Has the devices checked, and the valid ones registered, without another call. */
-async function submit(client: Client, devices: NewDevice[], productKey: string, requestId: string): Promise<Apply> {
+async function submit(
+  client: Client,
+  devices: NewDevice[],
+  productKey: string,
+  requestId: string,
+): Promise<Apply> {
   const request = { productKey, devices, afterCheck: "AFTER_CHECK_REGISTER_VALID", requestId } as const;
-  const answer = await call<Submitted | undefined>((options, done) => client.checkDevices(request, options, done));
+  const answer = await call<Submitted | undefined>((options, done) =>
+    client.checkDevices(request, options, done),
+  );
   return answer!.apply!;
 }
 
@@ -133,7 +140,9 @@ async function* missed(client: Client, applyId: string): AsyncGenerator<Device> 
   do {
     const outcomes = ["INVALID", "FAILED", "UNKNOWN", "CANCELLED"] as const;
     const request = { applyId, pageToken, outcomes: outcomes.map((it) => `DEVICE_OUTCOME_${it}` as const) };
-    const page: Page = await call<Page | undefined>((options, done) => client.listDevices(request, options, done)) as Page;
+    const page = (await call<Page | undefined>((options, done) =>
+      client.listDevices(request, options, done),
+    ))!;
     yield* page.devices;
     pageToken = page.nextPageToken;
   } while (pageToken !== "");
