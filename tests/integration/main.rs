@@ -7,6 +7,7 @@
 )]
 
 mod again;
+mod api_docs;
 mod crash;
 mod flow;
 mod private_postgres;

@@ -93,6 +93,15 @@ impl Upstream {
         answer.error_for_status().expect("success");
     }
 
+    /// Tells the simulator something, as a person does with curl.
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<String>) {
+        let method = method.parse().expect("a method");
+        let request = http().request(method, format!("{}{path}", self.url));
+        let request = request.body(body.unwrap_or_default());
+        let answer = request.send().await.expect("the simulator answers");
+        answer.error_for_status().expect("success");
+    }
+
     async fn lines(&self, path: &str) -> Vec<Value> {
         let url = format!("{}/_simulator/{path}", self.url);
         let answer = http().get(url).send().await.expect("the simulator answers");
