@@ -256,10 +256,19 @@ async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
             Some(database)
         }
     };
-    let result = dev_on_database(settings, &stop).await;
-    if let Some(database) = database {
-        database.stop().await;
-    }
+    let work = dev_on_database(settings, &stop);
+    let Some(database) = database else {
+        return work.await;
+    };
+    tokio::pin!(work);
+    let result = tokio::select! {
+        result = &mut work => result,
+        failure = database.failed() => {
+            stop.cancel();
+            work.await.and(Err(failure))
+        }
+    };
+    database.stop().await;
     result
 }
 

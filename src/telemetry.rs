@@ -1,5 +1,7 @@
 //! Logs.
 
+use std::io::IsTerminal as _;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -30,7 +32,10 @@ pub enum Format {
 /// Logs to standard error from now on.
 pub fn start(options: Options, default: &str) {
     let filter = options.log.unwrap_or_else(|| EnvFilter::new(default));
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // An error only says that a subscriber is there already.
     let _ = match options.log_format {
         Format::Text => lines.try_init(),

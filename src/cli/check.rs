@@ -51,7 +51,7 @@ pub struct Check {
     pub generate: Option<String>,
 
     /// How many names to generate, 1 to 100000
-    #[arg(long, env = "REGISTRAR_COUNT", value_name = "N",
+    #[arg(long, env = "REGISTRAR_COUNT", value_name = "N", requires = "generate",
           value_parser = clap::value_parser!(i32).range(1..=100_000))]
     pub count: Option<i32>,
 

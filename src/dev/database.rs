@@ -1,5 +1,7 @@
 //! The database of `dev`.
 
+use std::{path::PathBuf, time::Duration};
+
 use anyhow::Context as _;
 use sqlx::{ConnectOptions as _, Connection as _};
 
@@ -7,10 +9,14 @@ use super::{Options, postgres::Postgres};
 
 const NAME: &str = "registrar";
 
+/// How often it is looked whether the server is still there.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// A private server with one database in it. It ends with this value, or with the process.
 #[derive(Debug)]
 pub struct Database {
     server: Postgres,
+    log: PathBuf,
 }
 
 impl Database {
@@ -36,12 +42,24 @@ impl Database {
                 .await?;
         }
         connection.close().await?;
-        Ok(Self { server })
+        let log = options.data_dir.join("postgres/postgres.log");
+        Ok(Self { server, log })
     }
 
     /// How to reach the database.
     pub fn url(&self) -> String {
         self.server.url(NAME)
+    }
+
+    /// Returns once the server has ended, which nobody asked it to.
+    pub async fn failed(&self) -> anyhow::Error {
+        while !self.server.ended() {
+            tokio::time::sleep(LOOK).await;
+        }
+        anyhow::anyhow!(
+            "the private PostgreSQL ended; {} says why",
+            self.log.display()
+        )
     }
 
     /// Stops the server; it has written everything down when this returns.

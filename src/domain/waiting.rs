@@ -159,6 +159,7 @@ fn after_failure(phases: &[InPhase], failure: &LastFailure) -> Option<Waiting> {
         message,
         scope,
     } = failure;
+    let message = message.trim_end_matches('.');
     let said = format!("the upstream answered {action} with {code}: {message}");
     let (kind, text) = match scope {
         FailureScope::Account => (

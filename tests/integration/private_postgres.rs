@@ -209,6 +209,22 @@ async fn a_stop_of_dev_with_a_watcher_attached_ends_everything() {
 }
 
 #[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_ends_with_a_failure_when_its_server_is_killed() {
+    let dir = directory();
+    let mut dev = Server::dev(dir.path());
+    let pid_file = dir.path().join("postgres/data/postmaster.pid");
+    let pid = fs::read_to_string(pid_file).unwrap();
+    let pid: i32 = pid.lines().next().unwrap().parse().unwrap();
+
+    // SAFETY: the process is a server of this test's, alive a moment ago.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    let ended = tokio::task::spawn_blocking(move || dev.child.wait().unwrap());
+
+    assert_eq!(ended.await.unwrap().code(), Some(1));
+}
+
+#[cfg(target_os = "linux")]
 async fn until_empty(data: &Path) {
     let until = Instant::now() + PATIENCE;
     while !in_cluster(data).is_empty() {
