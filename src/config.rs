@@ -184,7 +184,7 @@ impl Serve {
         if service.submissions_at_once == 0 || service.streams_per_connection == 0 {
             return Err("at least one submission and one stream must be allowed".into());
         }
-        let short = Duration::from_millis(10);
+        let short = Duration::from_millis(1);
         for (name, every) in [
             ("look-every", self.rooms.hub.look_every),
             ("heartbeat", service.heartbeat),
@@ -192,7 +192,7 @@ impl Serve {
             ("probe-every", worker.probe_every),
         ] {
             if every < short {
-                return Err(format!("--{name} must be at least 10ms"));
+                return Err(format!("--{name} must be at least 1ms"));
             }
         }
         if worker.upstream_time_window <= worker.lease {
