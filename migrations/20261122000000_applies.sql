@@ -1,8 +1,8 @@
 -- What registrar remembers. The rules are in src/domain; the checks here refuse rows that no state
 -- allows. Written for PostgreSQL 15 and newer.
 --
--- Locks are taken in one order everywhere: the apply, then its rounds by number. A claim locks
--- rounds only.
+-- Locks are taken in one order everywhere: the apply, then its rounds by number, then blocks and
+-- lanes. A claim locks a round and the blocks that it probes.
 
 -- One row per submission: its status and its devices by outcome.
 CREATE TABLE applies (
@@ -45,6 +45,10 @@ CREATE INDEX applies_by_product ON applies (product_key, apply_id);
 -- Who is on the way. Its predicate costs an apply a heap-only update four times, when the status
 -- changes; counts and times are in no index, or every update would pay.
 CREATE INDEX applies_unsettled ON applies (account) WHERE status IN ('CHECK', 'CREATE');
+
+-- Who waits for a caller, and since when: such an apply changes only by ceasing to.
+CREATE INDEX applies_unregistered ON applies (account, updated_at)
+    WHERE status IN ('CHECK_SUCCESS', 'CHECK_FAILED');
 
 -- Found by what their submitters call them. Labels never change, so updates stay heap-only.
 CREATE INDEX applies_by_label ON applies USING gin (labels jsonb_path_ops);
@@ -140,6 +144,7 @@ CREATE TABLE rounds (
             WHEN 'REGISTER'    THEN 'BatchRegisterDeviceWithApplyId'
             WHEN 'REGISTERING' THEN 'QueryBatchRegisterDeviceStatus'
             WHEN 'CREATING'    THEN 'QueryBatchRegisterDeviceStatus'
+            WHEN 'UNKNOWN'     THEN 'QueryBatchRegisterDeviceStatus'
             WHEN 'COUNTING'    THEN 'QueryPageByApplyId'
             WHEN 'LISTING'     THEN 'QueryPageByApplyId'
         END) STORED,
@@ -150,9 +155,10 @@ CREATE TABLE rounds (
     upstream_apply_id bigint,
     nameless          smallint    NOT NULL DEFAULT 0,  -- failures in a row that named no device
     attempts          integer     NOT NULL DEFAULT 0,  -- claims in a row that came to nothing
+    failing_since     timestamptz,           -- when the first of those was recorded
     setbacks          smallint    NOT NULL DEFAULT 0,  -- answers in a row that took it no further
     page              integer     NOT NULL DEFAULT 0,  -- result pages read
-    asked_at          timestamptz,           -- when the call was made whose result is awaited
+    asked_at          timestamptz,           -- since when the result is awaited
     checked_at        timestamptz,           -- when the upstream apply passed its check
     intent_at         timestamptz,           -- the signed date of a request to register that may be under way
     turn_at           timestamptz NOT NULL,  -- orders what is due; never delays
@@ -161,9 +167,10 @@ CREATE TABLE rounds (
     lease             uuid,                  -- the step in flight
     PRIMARY KEY (apply_id, round_no),
     CONSTRAINT known_phase CHECK (phase IN ('CHECK', 'CHECKING', 'HELD', 'REGISTER', 'REGISTERING',
-                                            'CREATING', 'COUNTING', 'LISTING', 'ENDED')),
+                                            'CREATING', 'COUNTING', 'LISTING', 'UNKNOWN',
+                                            'UNRESOLVED', 'ENDED')),
     CONSTRAINT one_set_of_devices CHECK ((chunk_no IS NULL) <> (ordinals IS NULL)),
-    CONSTRAINT due_unless_it_rests CHECK ((due_at IS NULL) = (phase IN ('HELD', 'ENDED'))),
+    CONSTRAINT due_unless_it_rests CHECK ((due_at IS NULL) = (phase IN ('HELD', 'UNRESOLVED', 'ENDED'))),
     CONSTRAINT leased_when_due CHECK (lease IS NULL OR due_at IS NOT NULL),
     CONSTRAINT asked_about_by_its_number CHECK (
         phase IN ('CHECK', 'HELD', 'ENDED') OR upstream_apply_id IS NOT NULL),
@@ -172,7 +179,7 @@ CREATE TABLE rounds (
     CONSTRAINT held_until_accepted CHECK (phase <> 'HELD' OR NOT accepted),
     CONSTRAINT intent_before_call CHECK (phase <> 'REGISTERING' OR intent_at IS NOT NULL),
     CONSTRAINT intent_while_registering CHECK (
-        intent_at IS NULL OR phase IN ('REGISTER', 'REGISTERING'))
+        intent_at IS NULL OR phase IN ('REGISTER', 'REGISTERING', 'UNKNOWN', 'UNRESOLVED'))
 );
 
 -- Whose turn it is in each lane, and when the next one is due.
@@ -218,6 +225,7 @@ CREATE TABLE calls (
     result            text        NOT NULL,  -- a status, OK, or the code or kind of the failure
     message           text,                  -- of a failure, scrubbed and at most 256 bytes
     scope             text,                  -- of a failure: how far its cause reaches
+    judged            boolean     NOT NULL,  -- the upstream looked into the call and answered it
     request_id        text,
     PRIMARY KEY (apply_id, call_no)
 );
@@ -236,6 +244,64 @@ CREATE TABLE lanes (
     PRIMARY KEY (account, action),
     CONSTRAINT never_faster CHECK (slowed >= 1)
 );
+
+-- What the upstream refuses for a reason that reaches further than one call. While a block stands,
+-- one of its rounds is let through now and then, and the first that passes lifts it. Those lifted
+-- are kept for a while: the time that a round was blocked does not count against it.
+CREATE TABLE blocks (
+    account    text        NOT NULL,
+    scope      text        NOT NULL,  -- ACCOUNT, LANE or APPLY
+    lane       text,                  -- of LANE: the action
+    apply_id   bigint      REFERENCES applies ON DELETE CASCADE,  -- of APPLY
+    since      timestamptz NOT NULL DEFAULT now(),
+    probe_at   timestamptz NOT NULL,  -- when the next round is let through
+    lifted_at  timestamptz,
+    action     text        NOT NULL,  -- the call that was refused, and what it was told
+    code       text        NOT NULL,
+    message    text        NOT NULL,
+    CONSTRAINT blocks_what_it_says CHECK (
+        scope = 'ACCOUNT' AND lane IS NULL AND apply_id IS NULL
+        OR scope = 'LANE' AND lane IS NOT NULL AND apply_id IS NULL
+        OR scope = 'APPLY' AND lane IS NULL AND apply_id IS NOT NULL)
+);
+
+CREATE UNIQUE INDEX blocks_standing ON blocks (account, coalesce(lane, ''), coalesce(apply_id, 0))
+    WHERE lifted_at IS NULL;
+CREATE INDEX blocks_by_apply ON blocks (apply_id);
+
+-- For how many seconds since `start` a round was blocked; overlapping blocks count for each. A
+-- block of an apply counts for `block_for` at most, then its rounds are let through.
+CREATE FUNCTION blocked_for(of_account text, of_lane text, of_apply bigint, start timestamptz,
+                            block_for double precision)
+RETURNS double precision
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce((
+    SELECT sum(greatest(0, extract(epoch FROM least(
+                   coalesce(b.lifted_at, now()),
+                   CASE b.scope WHEN 'APPLY' THEN b.since + make_interval(secs => block_for)
+                                ELSE 'infinity' END) - greatest(b.since, start))))
+    FROM blocks AS b
+    WHERE b.account = of_account
+      AND (b.scope = 'ACCOUNT' OR b.lane = of_lane OR b.apply_id = of_apply)
+      AND coalesce(b.lifted_at, 'infinity') > start), 0)::double precision;
+
+-- Whether rounds of a lane are held back: it, or the account, is blocked and no probe is due.
+CREATE FUNCTION lane_is_held(of_account text, of_lane text)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+    SELECT FROM blocks AS b
+    WHERE b.account = of_account AND b.lifted_at IS NULL AND b.probe_at > now()
+      AND (b.scope = 'ACCOUNT' OR b.lane = of_lane));
+
+-- The applies whose rounds are held back by a block of their own.
+CREATE FUNCTION held_applies(of_account text, block_for double precision)
+RETURNS bigint[]
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN ARRAY(
+    SELECT b.apply_id FROM blocks AS b
+    WHERE b.account = of_account AND b.lifted_at IS NULL AND b.probe_at > now()
+      AND b.scope = 'APPLY' AND b.since > now() - make_interval(secs => block_for));
 
 -- How much of a slowdown is left: half of it after every 30 s. The power is bounded, since one too
 -- small for a double is an error.

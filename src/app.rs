@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -178,7 +178,7 @@ async fn serve(
     ready: Option<oneshot::Sender<SocketAddr>>,
 ) -> anyhow::Result<()> {
     let rooms = settings.rooms;
-    let store = open_store(&rooms.store)?;
+    let store = open_store(&rooms.store)?.with_blocking(rooms.worker.blocking());
     store.check_schema().await?;
     let upstream = Client::new(&rooms.upstream)?;
     let listener = bind(settings.listen, "--listen").await?;
@@ -197,7 +197,8 @@ async fn serve(
         stop.clone(),
     );
     let health = Health::new().await;
-    let readiness = tell_readiness(store.clone(), health.clone(), stop.clone());
+    let clock = worker.clock_is_accepted();
+    let readiness = tell_readiness(store.clone(), clock.clone(), health.clone(), stop.clone());
     tasks.spawn("readiness", endless(readiness));
     let bell = store.clone();
     let rings = stop.clone();
@@ -214,7 +215,7 @@ async fn serve(
     tasks.spawn("worker", endless(worker.run(stop.clone())));
     tasks.spawn(
         "admin",
-        admin::serve(admin_listener, store.clone(), stop.clone()),
+        admin::serve(admin_listener, store.clone(), clock, stop.clone()),
     );
     tasks.spawn(
         "service",
@@ -235,10 +236,16 @@ async fn serve(
     })
 }
 
-/// Ready is who reaches the database.
-async fn tell_readiness(store: Store, health: Health, stop: CancellationToken) {
+/// Ready is who reaches the database and has a clock that the upstream accepts.
+async fn tell_readiness(
+    store: Store,
+    clock: watch::Receiver<bool>,
+    health: Health,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
-        health.set_ready(admin::is_ready(&store).await).await;
+        let ready = admin::obstacle(&store, &clock).await.is_none();
+        health.set_ready(ready).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(READINESS) => {}

@@ -193,11 +193,10 @@ fn after_last_check(after_check: AfterCheck, counts: &Counts, rounds: Rounds) ->
     }
 }
 
-/// The status once nothing moves any more. A device that is not known to exist keeps it open.
+/// The status once nothing moves any more. By then an UNKNOWN device has been asked after for long
+/// enough.
 fn created(counts: &Counts) -> ApplyStatus {
-    if counts.of(Outcome::Unknown) > 0 {
-        ApplyStatus::Create
-    } else if counts.of(Outcome::Failed) > 0 {
+    if counts.of(Outcome::Failed) + counts.of(Outcome::Unknown) > 0 {
         ApplyStatus::CreateFailed
     } else {
         ApplyStatus::CreateSuccess
@@ -209,7 +208,7 @@ fn created(counts: &Counts) -> ApplyStatus {
 pub enum Acceptance {
     /// The checked rounds are accepted, and the apply goes to CREATE.
     Accept,
-    /// The failed devices are sent again, and the apply goes to CREATE.
+    /// The failed devices are sent again, the unknown ones asked after, and the apply goes to CREATE.
     Retry,
     /// It is being registered or was; nothing changes.
     Unchanged,
@@ -251,7 +250,9 @@ pub fn accept(standing: &Standing, wish: Wish) -> Acceptance {
         S::CheckFailed if of(Outcome::Valid) == 0 => A::Refuse(Refusal::NothingValid),
         S::CheckFailed if wish.skip_invalid => A::Accept,
         S::CheckFailed => A::Refuse(Refusal::HasInvalid),
-        S::CreateFailed if wish.retry_failed && of(Outcome::Failed) > 0 => A::Retry,
+        S::CreateFailed if wish.retry_failed && of(Outcome::Failed) + of(Outcome::Unknown) > 0 => {
+            A::Retry
+        }
         S::Create | S::CreateFailed => A::Unchanged,
         S::Check => A::Refuse(Refusal::StillChecking),
     }

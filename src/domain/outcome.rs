@@ -73,9 +73,10 @@ impl Outcome {
         Self::Cancelled,
     ];
 
-    /// Whether the device still has a way to go: what a round sends is its open devices.
+    /// Whether the device still has a way to go: what a round is about is its open devices. One that
+    /// is UNKNOWN is asked after.
     pub fn is_open(self) -> bool {
-        matches!(self, Self::Pending | Self::Valid)
+        matches!(self, Self::Pending | Self::Valid | Self::Unknown)
     }
 
     /// The letter it is stored as.

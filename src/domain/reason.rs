@@ -23,6 +23,12 @@ words! {
         NicknameRefused = "NICKNAME_REFUSED",
         /// The upstream refused the device without saying why.
         Refused = "REFUSED",
+        /// The upstream gave no usable answer, however often it was asked.
+        UpstreamUnclear = "UPSTREAM_UNCLEAR",
+        /// The upstream refused the product or the instance for too long.
+        Blocked = "BLOCKED",
+        /// The upstream has not said in time what became of the registration.
+        Unresolved = "UNRESOLVED",
     }
 }
 

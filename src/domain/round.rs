@@ -1,12 +1,12 @@
 //! A round: a set of devices on its way through one upstream apply, and what each answer makes of it.
 
 mod change;
+mod ends;
+mod lists;
 
 use super::{Corrupt, Lane, Ordinal, Outcome, Reason, ReasonCode, SMALL_ROUND, outcome::words};
 
 pub use change::{Change, Part, Settle};
-
-use change::Named;
 
 words! {
     /// What a round does next.
@@ -27,6 +27,10 @@ words! {
         Counting = "COUNTING",
         /// The count falls short; read page by page which were created.
         Listing = "LISTING",
+        /// What became of its devices is not known; ask now and then.
+        Unknown = "UNKNOWN",
+        /// Asked after for long enough; asked again when a caller wants it.
+        Unresolved = "UNRESOLVED",
         /// Nothing is left to do.
         Ended = "ENDED",
     }
@@ -37,10 +41,12 @@ impl Phase {
     pub fn lane(self) -> Option<Lane> {
         match self {
             Self::Check => Some(Lane::Check),
-            Self::Checking | Self::Registering | Self::Creating => Some(Lane::Status),
+            Self::Checking | Self::Registering | Self::Creating | Self::Unknown => {
+                Some(Lane::Status)
+            }
             Self::Register => Some(Lane::Register),
             Self::Counting | Self::Listing => Some(Lane::Page),
-            Self::Held | Self::Ended => None,
+            Self::Held | Self::Unresolved | Self::Ended => None,
         }
     }
 
@@ -107,6 +113,10 @@ pub enum Event {
     Counted { total: u64 },
     /// The rows of the result are these devices.
     Listed { present: Vec<Ordinal> },
+    /// The upstream answers, and has been at it for longer than it may.
+    TimedOut,
+    /// No usable answer for too long. `sent`: the request to register may have been heard.
+    GivenUp { why: Reason, sent: bool },
 }
 
 /// An event that cannot happen to a round in this phase.
@@ -115,6 +125,15 @@ pub enum Event {
 pub struct IllegalTransition {
     phase: Phase,
     event: String,
+}
+
+impl IllegalTransition {
+    fn new(phase: Phase, event: &Event) -> Self {
+        Self {
+            phase,
+            event: format!("{event:?}"),
+        }
+    }
 }
 
 impl Round {
@@ -165,19 +184,26 @@ impl Round {
             (P::Registering, E::RegisterRefused) => self.goes(P::Checking).alone(),
             // A refused request is followed up as a check, which may find the devices created.
             (P::Checking, E::RegisterAccepted) if self.accepted => self.goes(P::Creating).alone(),
-            (P::Checking | P::Registering | P::Creating, E::CreateSucceeded) if self.accepted => {
-                self.goes(P::Counting).alone()
-            }
-            (P::Checking | P::Registering | P::Creating, E::CreateFailed { created, refused })
+            (P::Checking | P::Registering | P::Creating | P::Unknown, E::CreateSucceeded)
                 if self.accepted =>
             {
-                self.create_failed(created, refused, open)
+                self.goes(P::Counting).alone()
             }
+            (
+                P::Checking | P::Registering | P::Creating | P::Unknown,
+                E::CreateFailed { created, refused },
+            ) if self.accepted => self.create_failed(created, refused, open),
             (P::Counting, E::Counted { total }) if total >= open.len() as u64 => {
                 self.goes(P::Ended).settling(Settle::Open(Outcome::Created))
             }
             (P::Counting, E::Counted { .. }) => self.goes(P::Listing).alone(),
             (P::Listing, E::Listed { present }) => self.listed(present, open),
+            (phase, E::TimedOut) => return self.timed_out(phase, open),
+            (phase, E::GivenUp { why, sent }) => return self.given_up(phase, why, sent, open),
+            // Proven absent: nothing stands against sending it anew.
+            (P::Unknown, E::NotRegistered | E::ApplyGone) => {
+                self.again().settling(Settle::Open(Outcome::Pending))
+            }
 
             (
                 phase @ (P::Check
@@ -188,116 +214,13 @@ impl Round {
                 | P::Creating
                 | P::Counting
                 | P::Listing
+                | P::Unknown
+                | P::Unresolved
                 | P::Ended),
                 event,
-            ) => {
-                return Err(IllegalTransition {
-                    phase,
-                    event: format!("{event:?}"),
-                });
-            }
+            ) => return Err(IllegalTransition::new(phase, &event)),
         };
         Ok(change)
-    }
-
-    /// A failed check: who was named is refused, who passed is valid, and the rest is asked about
-    /// again. One that names nobody is made once more and then halved down to the culprits.
-    fn check_failed(
-        self,
-        refused: Vec<(Ordinal, Reason)>,
-        valid: Vec<Ordinal>,
-        said: Reason,
-        open: &[Ordinal],
-    ) -> Change {
-        let no = if self.accepted {
-            Outcome::Failed
-        } else {
-            Outcome::Invalid
-        };
-        if refused.is_empty() {
-            return match (self.nameless, open) {
-                (0, _) => Self {
-                    nameless: 1,
-                    ..self.again()
-                }
-                .alone(),
-                (_, [culprit]) => {
-                    self.goes(Phase::Ended)
-                        .settling(Settle::Each(vec![(*culprit, no, Some(said))]))
-                }
-                (_, _) => self.parted(open, open.len().div_ceil(2), Settle::Nothing),
-            };
-        }
-        let named = Named::new(open, &refused, &valid);
-        let mut each: Vec<_> = refused
-            .into_iter()
-            .map(|(at, why)| (at, no, Some(why)))
-            .collect();
-        each.extend(valid.iter().map(|at| (*at, Outcome::Valid, None)));
-        let settle = Settle::Each(each);
-        let round = Self {
-            nameless: 0,
-            ..self
-        };
-        match (valid.is_empty(), named.rest.is_empty()) {
-            (true, true) => round.goes(Phase::Ended).settling(settle),
-            (_, true) if !round.accepted => Self {
-                upstream_apply: None,
-                ..round.goes(Phase::Held)
-            }
-            .settling(settle),
-            // The lists of the others prove that the upstream lost rows: it takes fewer a call.
-            (false, false) => round.parted(&named.open, SMALL_ROUND, settle),
-            (false, true) | (true, false) => round.again().settling(settle),
-        }
-    }
-
-    /// A failed creation: who was named is settled, and the result pages tell of the rest.
-    fn create_failed(
-        self,
-        created: Vec<Ordinal>,
-        refused: Vec<(Ordinal, Reason)>,
-        open: &[Ordinal],
-    ) -> Change {
-        let named = Named::new(open, &refused, &created);
-        let nobody = refused.is_empty() && created.is_empty();
-        let mut each: Vec<_> = refused
-            .into_iter()
-            .map(|(at, why)| (at, Outcome::Failed, Some(why)))
-            .collect();
-        each.extend(created.into_iter().map(|at| (at, Outcome::Created, None)));
-        let next = if named.rest.is_empty() {
-            Phase::Ended
-        } else {
-            Phase::Listing
-        };
-        Self {
-            nameless: i16::from(nobody),
-            ..self.goes(next)
-        }
-        .settling(Settle::Each(each))
-    }
-
-    /// The result is read: who is in it was created. The upstream lost the others, or, if it said
-    /// that creating failed and named nobody, refused them.
-    fn listed(self, present: Vec<Ordinal>, open: &[Ordinal]) -> Change {
-        let named = Named::new(open, &[], &present);
-        let mut each: Vec<_> = present
-            .into_iter()
-            .map(|at| (at, Outcome::Created, None))
-            .collect();
-        if named.rest.is_empty() {
-            self.goes(Phase::Ended).settling(Settle::Each(each))
-        } else if self.nameless > 0 {
-            each.extend(named.rest.iter().map(|at| {
-                let text = "the upstream failed to create the device and did not say why";
-                let reason = Reason::local(ReasonCode::Refused, text.to_owned());
-                (*at, Outcome::Failed, Some(reason))
-            }));
-            self.goes(Phase::Ended).settling(Settle::Each(each))
-        } else {
-            self.parted(&named.rest, SMALL_ROUND, Settle::Each(each))
-        }
     }
 
     fn goes(self, phase: Phase) -> Self {

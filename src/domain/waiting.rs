@@ -32,6 +32,8 @@ pub enum WaitKind {
     Retry,
     /// A caller.
     Caller,
+    /// Word of devices that may have been registered.
+    Reconcile,
     /// The account.
     BlockedAccount,
     /// A permission for one action.
@@ -64,6 +66,23 @@ pub struct InPhase {
     pub due_at: Option<OffsetDateTime>,
 }
 
+/// What the upstream refuses for a reason that reaches further than one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// How far it reaches.
+    pub scope: FailureScope,
+    /// The action that was refused.
+    pub action: String,
+    /// With which code.
+    pub code: String,
+    /// What the upstream said.
+    pub message: String,
+    /// Since when.
+    pub since: OffsetDateTime,
+    /// When it is tried again.
+    pub probe_at: OffsetDateTime,
+}
+
 /// The latest call of an apply, if it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastFailure {
@@ -81,6 +100,7 @@ pub struct LastFailure {
 pub fn waiting(
     status: ApplyStatus,
     phases: &[InPhase],
+    block: Option<&Block>,
     failure: Option<&LastFailure>,
 ) -> Option<Waiting> {
     use {ApplyStatus as S, WaitKind as K};
@@ -107,6 +127,9 @@ pub fn waiting(
             );
         }
         S::Check | S::Create => {}
+    }
+    if let Some(waiting) = block.and_then(blocked) {
+        return Some(waiting);
     }
     if let Some(failure) = failure
         && let Some(waiting) = after_failure(phases, failure)
@@ -139,7 +162,11 @@ pub fn waiting(
             K::Upstream,
             format!("the upstream is creating {rounds} of devices"),
         ),
-        Phase::Counting | Phase::Listing | Phase::Held | Phase::Ended => (
+        Phase::Unknown => (
+            K::Reconcile,
+            format!("the upstream has not said what became of {rounds} of devices; it is asked on"),
+        ),
+        Phase::Counting | Phase::Listing | Phase::Held | Phase::Unresolved | Phase::Ended => (
             K::Quota,
             format!("the results of {rounds} of devices are being read"),
         ),
@@ -151,39 +178,51 @@ pub fn waiting(
     })
 }
 
-fn after_failure(phases: &[InPhase], failure: &LastFailure) -> Option<Waiting> {
-    let until = phases.iter().filter_map(|one| one.due_at).min();
-    let LastFailure {
-        action,
-        code,
-        message,
-        scope,
-    } = failure;
-    let message = message.trim_end_matches('.');
-    let said = format!("the upstream answered {action} with {code}: {message}");
-    let (kind, text) = match scope {
-        FailureScope::Account => (
-            WaitKind::BlockedAccount,
-            format!("{said}. Mend the account or its key; it goes on by itself"),
-        ),
+fn blocked(block: &Block) -> Option<Waiting> {
+    let (kind, remedy) = match block.scope {
+        FailureScope::Account => (WaitKind::BlockedAccount, "Mend the account or its key"),
         FailureScope::Lane => (
             WaitKind::BlockedAction,
-            format!("{said}. Permit the action to the access key; it goes on by itself"),
+            "Permit the action to the access key",
         ),
         FailureScope::Apply => (
             WaitKind::BlockedProduct,
-            format!("{said}. Make the product and its instance available; it goes on by itself"),
+            "Make the product and its instance available",
         ),
-        FailureScope::Clock => (
-            WaitKind::Retry,
-            format!("{said}. Set the clock of the server; it goes on by itself"),
-        ),
-        FailureScope::Call if phases.iter().any(|one| one.failing > 0) => {
-            (WaitKind::Retry, format!("{said}. It is tried again"))
-        }
-        FailureScope::Call => return None,
+        FailureScope::Call | FailureScope::Clock => return None,
     };
-    Some(Waiting { kind, text, until })
+    let said = said(&block.action, &block.code, &block.message);
+    Some(Waiting {
+        kind,
+        text: format!("{said}. {remedy}; it goes on by itself"),
+        until: Some(block.probe_at),
+    })
+}
+
+fn after_failure(phases: &[InPhase], failure: &LastFailure) -> Option<Waiting> {
+    let said = said(&failure.action, &failure.code, &failure.message);
+    let text = match failure.scope {
+        FailureScope::Clock => {
+            format!("{said}. Set the clock of the server; it goes on by itself")
+        }
+        FailureScope::Call if phases.iter().any(|one| one.failing > 0) => {
+            format!("{said}. It is tried again")
+        }
+        // What blocked more than the call is told by the block, while it stands.
+        FailureScope::Call | FailureScope::Account | FailureScope::Lane | FailureScope::Apply => {
+            return None;
+        }
+    };
+    Some(Waiting {
+        kind: WaitKind::Retry,
+        text,
+        until: phases.iter().filter_map(|one| one.due_at).min(),
+    })
+}
+
+fn said(action: &str, code: &str, message: &str) -> String {
+    let message = message.trim_end_matches('.');
+    format!("the upstream answered {action} with {code}: {message}")
 }
 
 #[cfg(test)]
@@ -216,7 +255,7 @@ mod tests {
     fn an_apply_waits_for_what_will_move_it_first() {
         let phases = [phase(Phase::Check, 0, 20), phase(Phase::Creating, 0, 10)];
 
-        let told = waiting(ApplyStatus::Create, &phases, None).unwrap();
+        let told = waiting(ApplyStatus::Create, &phases, None, None).unwrap();
 
         assert_eq!((told.kind, told.until), (WaitKind::Upstream, at(10)));
     }
@@ -229,9 +268,27 @@ mod tests {
             (FailureScope::Lane, WaitKind::BlockedAction),
             (FailureScope::Apply, WaitKind::BlockedProduct),
         ] {
-            let told = waiting(ApplyStatus::Check, &phases, Some(&failure(scope))).unwrap();
-            assert_eq!((told.kind, told.until), (kind, at(20)));
-            assert!(told.text.contains("slow down"));
+            let block = Block {
+                scope,
+                action: "BatchCheckDeviceNames".into(),
+                code: "Forbidden.RAM".into(),
+                message: "not permitted".into(),
+                since: at(10).unwrap(),
+                probe_at: at(40).unwrap(),
+            };
+            let told = waiting(
+                ApplyStatus::Check,
+                &phases,
+                Some(&block),
+                Some(&failure(scope)),
+            )
+            .unwrap();
+            assert_eq!((told.kind, told.until), (kind, at(40)));
+            assert!(told.text.contains("Forbidden.RAM: not permitted"));
+
+            // A refusal that is lifted is not waited for.
+            let told = waiting(ApplyStatus::Check, &phases, None, Some(&failure(scope))).unwrap();
+            assert_eq!(told.kind, WaitKind::Quota);
         }
     }
 
@@ -240,7 +297,7 @@ mod tests {
         let failure = failure(FailureScope::Call);
         let told = |failing| {
             let phases = [phase(Phase::Check, failing, 20)];
-            waiting(ApplyStatus::Check, &phases, Some(&failure))
+            waiting(ApplyStatus::Check, &phases, None, Some(&failure))
                 .unwrap()
                 .kind
         };
@@ -252,7 +309,7 @@ mod tests {
     #[test]
     fn a_settled_apply_waits_for_a_caller_or_for_nothing() {
         for &status in ApplyStatus::ALL.iter().filter(|status| status.is_settled()) {
-            let kind = waiting(status, &[], None).map(|told| told.kind);
+            let kind = waiting(status, &[], None, None).map(|told| told.kind);
             let expected = match status {
                 ApplyStatus::CreateSuccess | ApplyStatus::Cancelled => None,
                 _ => Some(WaitKind::Caller),

@@ -42,6 +42,7 @@ pub(super) fn waiting_for(waiting: Waiting) -> pb::WaitingFor {
         WaitKind::Upstream => pb::WaitCode::Upstream,
         WaitKind::Retry => pb::WaitCode::Retry,
         WaitKind::Caller => pb::WaitCode::Caller,
+        WaitKind::Reconcile => pb::WaitCode::Reconcile,
         WaitKind::BlockedAccount => pb::WaitCode::BlockedAccount,
         WaitKind::BlockedAction => pb::WaitCode::BlockedAction,
         WaitKind::BlockedProduct => pb::WaitCode::BlockedProduct,
@@ -164,6 +165,9 @@ fn code(code: ReasonCode) -> pb::ReasonCode {
         ReasonCode::NameRefused => pb::ReasonCode::NameRefused,
         ReasonCode::NicknameRefused => pb::ReasonCode::NicknameRefused,
         ReasonCode::Refused => pb::ReasonCode::Refused,
+        ReasonCode::UpstreamUnclear => pb::ReasonCode::UpstreamUnclear,
+        ReasonCode::Blocked => pb::ReasonCode::Blocked,
+        ReasonCode::Unresolved => pb::ReasonCode::Unresolved,
     }
 }
 

@@ -1,9 +1,11 @@
 //! Cancelling an apply.
 
+use std::time::Duration;
+
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, follow, read};
-use crate::domain::{Apply, ApplyId, RequestKey, Snapshot, apply::may_cancel};
+use super::{Error, Store, follow, read, seconds};
+use crate::domain::{Apply, ApplyId, ApplyStatus, RequestKey, Snapshot, apply::may_cancel};
 
 impl Store {
     /// Has nothing unsent of an apply sent any more, and ends at once every round that was not asked
@@ -19,15 +21,55 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let mut locked = follow::Locked::lock(&mut tx, id).await?;
         if may_cancel(&locked.standing) {
-            end_unsent(&mut tx, id).await?;
-            locked.standing.cancelling = true;
-            locked.follow(&mut tx, true).await?;
+            cancel(&mut tx, &mut locked).await?;
         }
         let answer = read::apply(&mut *tx, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
         self.commit_answer(tx, key, answer).await
     }
+
+    /// Cancels applies that have waited for a caller for so long, up to `most` of them. Returns how
+    /// many those were.
+    pub async fn cancel_unregistered(&self, waited: Duration, most: i64) -> Result<u64, Error> {
+        let ids = sqlx::query_scalar!(
+            r#"SELECT apply_id FROM applies
+               WHERE account = $1 AND status IN ('CHECK_SUCCESS', 'CHECK_FAILED')
+                 AND updated_at < now() - make_interval(secs => $2)
+               ORDER BY updated_at LIMIT $3"#,
+            self.account,
+            seconds(waited),
+            most,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut cancelled = 0;
+        for id in ids.into_iter().map(ApplyId) {
+            let mut tx = self.pool.begin().await?;
+            let mut locked = follow::Locked::lock(&mut tx, id).await?;
+            let status = locked.standing.status;
+            // Somebody may have come for it meanwhile.
+            if matches!(status, ApplyStatus::CheckSuccess | ApplyStatus::CheckFailed) {
+                cancel(&mut tx, &mut locked).await?;
+                tx.commit().await?;
+                cancelled += 1;
+            }
+        }
+        if cancelled > 0 {
+            self.bell.ring();
+        }
+        Ok(cancelled)
+    }
+}
+
+async fn cancel(
+    tx: &mut Transaction<'_, Postgres>,
+    locked: &mut follow::Locked,
+) -> Result<(), Error> {
+    end_unsent(tx, locked.id).await?;
+    locked.standing.cancelling = true;
+    locked.follow(tx, true).await?;
+    Ok(())
 }
 
 /// A round without an open intent ends; one whose request may be under way is asked after and not

@@ -77,15 +77,22 @@ impl<'a> Fold<'a> {
             .fetch_one(&mut **tx)
             .await?;
             let mut reasons = Vec::new();
+            let mut explained = Vec::new();
             let mut moved = false;
             for (place, outcome, reason) in devices {
                 let before = Outcome::from_letter(outcomes[place])?;
                 if before.is_open() && before != outcome {
+                    if before == Outcome::Unknown {
+                        explained.push(chunk_no * CHUNK as Ordinal + place as Ordinal);
+                    }
                     outcomes[place] = outcome.letter();
                     counts.shift(before, outcome);
                     reasons.extend(reason);
                     moved = true;
                 }
+            }
+            if !explained.is_empty() {
+                forget_reasons(tx, apply, &explained).await?;
             }
             if moved {
                 update(
@@ -127,6 +134,37 @@ async fn update(
         &reasons.texts as &[&str],
         &reasons.request_ids as &[Option<&str>],
         &reasons.firsts as &[Option<Ordinal>],
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Forgets why devices had the outcome that they have no longer: a device has one reason.
+pub(super) async fn forget_reasons(
+    tx: &mut Transaction<'_, Postgres>,
+    apply: ApplyId,
+    devices: &[Ordinal],
+) -> Result<(), Error> {
+    let mut chunk_nos: Vec<i32> = devices.iter().map(|at| place(*at).0).collect();
+    chunk_nos.dedup();
+    sqlx::query!(
+        r#"UPDATE chunks AS c
+           SET (reason_ordinals, reason_codes, reason_texts, reason_request_ids, reason_firsts) = (
+               SELECT coalesce(array_agg(r.ordinal ORDER BY n), '{}'),
+                      coalesce(array_agg(r.code ORDER BY n), '{}'),
+                      coalesce(array_agg(r.text ORDER BY n), '{}'),
+                      coalesce(array_agg(r.request_id ORDER BY n), '{}'),
+                      coalesce(array_agg(r.first ORDER BY n), '{}')
+               FROM unnest(c.reason_ordinals, c.reason_codes, c.reason_texts,
+                           c.reason_request_ids, c.reason_firsts)
+                    WITH ORDINALITY AS r (ordinal, code, text, request_id, first, n)
+               WHERE NOT EXISTS (SELECT FROM unnest($2::integer[]) AS d (ordinal)
+                                 WHERE d.ordinal = r.ordinal))
+           WHERE apply_id = $1 AND chunk_no = ANY ($3)"#,
+        apply.0,
+        devices,
+        &chunk_nos,
     )
     .execute(&mut **tx)
     .await?;

@@ -50,8 +50,14 @@ pub struct Claim {
     pub setbacks: i16,
     /// Result pages read so far.
     pub page: i32,
-    /// How long ago the call was made whose result is awaited.
+    /// How long the result is awaited, without the time for which it was blocked.
     pub asked_ago: Option<Duration>,
+    /// How long ago the first of those claims was recorded, counted likewise.
+    pub failing_for: Option<Duration>,
+    /// Whether a block stands on it, which this claim probes.
+    pub(super) blocked: bool,
+    /// How long the upstream has refused its product or instance.
+    pub refused_for: Option<Duration>,
     /// Whether the upstream apply passed its check long enough ago to be checked again.
     pub stale: bool,
     /// A request to register that is to be made, or may be under way.
@@ -63,40 +69,34 @@ pub struct Claim {
 pub struct Look {
     /// Rounds that are due, up to what was asked for.
     pub due: u32,
-    /// How long until the next one is due, if none is.
+    /// How long until another one is due.
     pub next: Option<Duration>,
 }
 
 impl Store {
-    /// What a lane has to do: how many rounds are due, up to `most`.
+    /// What a lane has to do: how many rounds are due, up to `most`. Those that are blocked are not
+    /// due before the next probe.
     pub async fn look(&self, lane: Lane, most: u32) -> Result<Look, Error> {
-        let due = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "due!" FROM (
-                   SELECT FROM rounds
-                   WHERE account = $1 AND lane = $2 AND due_at <= now()
-                   LIMIT $3) AS due"#,
+        let row = sqlx::query!(
+            r#"SELECT (SELECT count(*) FROM (
+                           SELECT FROM rounds
+                           WHERE account = $1 AND lane = $2 AND due_at <= now()
+                             AND NOT (SELECT lane_is_held($1, $2))
+                             AND apply_id <> ALL ((SELECT held_applies($1, $4))::bigint[])
+                           LIMIT $3) AS due) AS "due!",
+                      (SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
+                       WHERE account = $1 AND lane = $2 AND due_at > now()) AS next"#,
             self.account,
             lane.as_str(),
             i64::from(most),
+            seconds(self.blocking.block_for),
         )
         .fetch_one(&self.pool)
         .await?;
-        if due > 0 {
-            return Ok(Look {
-                due: due as u32,
-                next: None,
-            });
-        }
-        let next = sqlx::query_scalar!(
-            r#"SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
-               WHERE account = $1 AND lane = $2 AND due_at IS NOT NULL"#,
-            self.account,
-            lane.as_str(),
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        let next = next.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
-        Ok(Look { due: 0, next })
+        Ok(Look {
+            due: row.due as u32,
+            next: row.next.map(Duration::from_secs_f64),
+        })
     }
 
     /// Claims the round of a lane whose turn it is, for `lease`. `signed_at` dates the request of
@@ -117,6 +117,8 @@ impl Store {
                 SELECT apply_id, round_no, intent_at
                 FROM rounds
                 WHERE account = $1 AND lane = $2 AND due_at <= now()
+                  AND NOT (SELECT lane_is_held($1, $2))
+                  AND apply_id <> ALL ((SELECT held_applies($1, $8))::bigint[])
                 ORDER BY CASE WHEN $2 <> 'QueryBatchRegisterDeviceStatus' THEN turn_at
                               WHEN due_at < now() - make_interval(secs => $6) THEN '-infinity'
                               ELSE expected_at END,
@@ -124,6 +126,19 @@ impl Store {
                          apply_id, round_no
                 LIMIT 1
                 FOR NO KEY UPDATE SKIP LOCKED
+            ), standing AS (
+                SELECT b.ctid, b.scope = 'APPLY' AS own, b.since,
+                       b.scope <> 'APPLY' OR b.since > now() - make_interval(secs => $8) AS holds
+                FROM blocks AS b, turn
+                WHERE b.account = $1 AND b.lifted_at IS NULL
+                  AND (b.scope = 'ACCOUNT' OR b.lane = $2 OR b.apply_id = turn.apply_id)
+            ), probed AS (
+                -- Of two that see the same probe due, the second finds it taken.
+                UPDATE blocks AS b SET probe_at = now() + make_interval(secs => $7)
+                FROM standing
+                WHERE b.ctid = standing.ctid AND standing.holds
+                  AND b.lifted_at IS NULL AND b.probe_at <= now()
+                RETURNING 1
             )
             UPDATE rounds AS r
             SET lease = gen_random_uuid(),
@@ -136,11 +151,18 @@ impl Store {
             FROM turn, applies AS a
             WHERE r.apply_id = turn.apply_id AND r.round_no = turn.round_no
               AND a.apply_id = turn.apply_id
+              AND (SELECT count(*) FROM probed) = (SELECT count(*) FROM standing WHERE holds)
             RETURNING r.apply_id, r.round_no, r.lease AS "token!", r.phase, r.accepted,
                       r.upstream_apply_id, r.nameless, r.devices, r.chunk_no, r.ordinals,
                       r.attempts, r.setbacks, r.page, r.intent_at,
                       turn.intent_at IS NULL AS "fresh!",
-                      extract(epoch FROM now() - r.asked_at)::float8 AS asked_ago,
+                      extract(epoch FROM now() - r.asked_at)::float8
+                          - blocked_for($1, $2, r.apply_id, r.asked_at, $8) AS asked_ago,
+                      extract(epoch FROM now() - r.failing_since)::float8
+                          - blocked_for($1, $2, r.apply_id, r.failing_since, $8) AS failing_for,
+                      EXISTS (SELECT FROM standing) AS "blocked!",
+                      (SELECT extract(epoch FROM now() - min(since))::float8
+                       FROM standing WHERE own) AS refused_for,
                       coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
                       a.product_key, a.iot_instance_id
             "#,
@@ -150,6 +172,8 @@ impl Store {
             signed_at,
             super::follow::CHECK_GOOD_FOR_SECONDS,
             OVERDUE_SECONDS,
+            seconds(self.blocking.probe_every),
+            seconds(self.blocking.block_for),
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -173,9 +197,10 @@ impl Store {
             attempts: row.attempts,
             setbacks: row.setbacks,
             page: row.page,
-            asked_ago: row
-                .asked_ago
-                .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+            asked_ago: row.asked_ago.map(past),
+            failing_for: row.failing_for.map(past),
+            blocked: row.blocked,
+            refused_for: row.refused_for.map(past),
             stale: row.stale,
             intent: row.intent_at.map(|signed_at| Intent {
                 signed_at,
@@ -183,4 +208,8 @@ impl Store {
             }),
         }))
     }
+}
+
+fn past(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.max(0.0))
 }

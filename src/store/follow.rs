@@ -65,7 +65,7 @@ impl Locked {
             Rounds,
             r#"SELECT count(*) FILTER (WHERE NOT accepted AND phase IN ('CHECK', 'CHECKING')) AS "checking!",
                       count(*) FILTER (WHERE phase = 'HELD') AS "held!",
-                      count(*) FILTER (WHERE accepted AND phase <> 'ENDED') AS "moving!"
+                      count(*) FILTER (WHERE accepted AND phase NOT IN ('UNRESOLVED', 'ENDED')) AS "moving!"
                FROM rounds WHERE apply_id = $1"#,
             self.id.0,
         )
@@ -154,7 +154,7 @@ pub(super) async fn release(
 ) -> Result<(), Error> {
     sqlx::query!(
         r#"UPDATE rounds
-           SET accepted = true, due_at = now(), attempts = 0,
+           SET accepted = true, due_at = now(), attempts = 0, failing_since = NULL,
                phase = CASE WHEN good THEN 'REGISTER' ELSE 'CHECK' END,
                upstream_apply_id = CASE WHEN good THEN upstream_apply_id END
            FROM (SELECT round_no AS number,

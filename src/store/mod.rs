@@ -2,13 +2,15 @@
 //!
 //! Every state that callers see is a row before it is an answer, and every method here is one short
 //! transaction: nothing outside Postgres is awaited while one is open. Locks are taken in one
-//! order, the apply and then its rounds; a claim locks rounds only.
+//! order: the apply, its rounds, and last blocks and lanes; a claim locks a round and the blocks
+//! that it probes.
 //!
 //! The walks: [`Store::submit`] and [`Store::accept`] write what callers ask for, [`Store::claim`]
 //! and [`Store::record`] take a round one step further, [`Store::events_after`] tells what changed.
 
 mod accept;
 mod bell;
+mod blocks;
 mod cancel;
 mod chunk;
 mod claim;
@@ -40,6 +42,7 @@ use sqlx::{
 };
 
 pub use bell::{Bell, Listener};
+pub use blocks::Blocking;
 pub use claim::{Claim, Intent, Look};
 pub use error::Error;
 pub use events::EVENTS;
@@ -102,6 +105,7 @@ pub struct Store {
     queue: queue::Queue,
     /// Devices that may be on their way at a time.
     max_queued: i64,
+    blocking: Blocking,
 }
 
 impl Store {
@@ -120,6 +124,7 @@ impl Store {
             bell: Bell::default(),
             queue: queue::Queue::default(),
             max_queued: i64::MAX,
+            blocking: Blocking::default(),
         }
     }
 
@@ -129,6 +134,11 @@ impl Store {
             max_queued: devices.into(),
             ..self
         }
+    }
+
+    /// The same, handling blocks so.
+    pub fn with_blocking(self, blocking: Blocking) -> Self {
+        Self { blocking, ..self }
     }
 
     /// Brings the schema up to date.

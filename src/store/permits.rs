@@ -23,22 +23,25 @@ impl Store {
     /// Takes the next `count` slots of a lane. The first begins no sooner than `lead` from now.
     ///
     /// One atomic statement for all replicas. `spacing` is that of the published rate; a lane that
-    /// was throttled lately spaces its slots wider.
+    /// was throttled lately spaces its slots wider. `slack` is left free after the last of them.
     pub async fn permits(
         &self,
         lane: Lane,
         count: u32,
         spacing: Duration,
         lead: Duration,
+        slack: Duration,
     ) -> Result<Permits, Error> {
         let row = sqlx::query!(
             r#"
             INSERT INTO lanes AS l (account, action, next_slot)
             VALUES ($1, $2,
-                    clock_timestamp() + make_interval(secs => $4::float8 + $3::float8 * $5::float8))
+                    clock_timestamp()
+                        + make_interval(secs => $4::float8 + $3::float8 * $5::float8 + $6::float8))
             ON CONFLICT (account, action) DO UPDATE
             SET next_slot = greatest(l.next_slot, clock_timestamp() + make_interval(secs => $4))
-                + make_interval(secs => $3::float8 * $5::float8 * slowdown(l.slowed, l.throttled_at))
+                + make_interval(secs => $6::float8
+                      + $3::float8 * $5::float8 * slowdown(l.slowed, l.throttled_at))
             RETURNING extract(epoch FROM next_slot - clock_timestamp())::float8 AS "end_in!",
                       slowdown(slowed, throttled_at) AS "slowed!"
             "#,
@@ -47,11 +50,12 @@ impl Store {
             f64::from(count),
             seconds(lead),
             seconds(spacing),
+            seconds(slack),
         )
         .fetch_one(&self.pool)
         .await?;
         let spacing = spacing.mul_f64(row.slowed);
-        let first_in = row.end_in - seconds(spacing) * f64::from(count);
+        let first_in = row.end_in - seconds(slack) - seconds(spacing) * f64::from(count);
         Ok(Permits {
             first_in: Duration::from_secs_f64(first_in.max(0.0)),
             spacing,

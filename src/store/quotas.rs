@@ -15,7 +15,7 @@ pub struct Use {
     pub rounds_due: i64,
     /// How many times the usual time is kept between two calls.
     pub slowed: f64,
-    /// What the upstream said when it last refused the action as a whole.
+    /// What the upstream says to the action as a whole, while it refuses it.
     pub blocked: Option<String>,
 }
 
@@ -36,18 +36,13 @@ impl Store {
                            WHERE r.account = $1 AND r.lane = action AND r.due_at <= now()
                            LIMIT $3) AS due) AS "due!",
                       coalesce(slowdown(l.slowed, l.throttled_at), 1) AS "slowed!",
-                      CASE WHEN latest.scope IN ('LANE', 'ACCOUNT')
-                           THEN latest.result || ': ' || coalesce(latest.message, '') END AS blocked
+                      (SELECT b.code || ': ' || b.message FROM blocks AS b
+                       WHERE b.account = $1 AND b.lifted_at IS NULL
+                         AND (b.scope = 'ACCOUNT' OR b.lane = asked.action)
+                       ORDER BY b.scope = 'ACCOUNT' DESC LIMIT 1) AS blocked
                FROM unnest($2::text[]) WITH ORDINALITY AS asked (action, place)
                LEFT JOIN made USING (action)
                LEFT JOIN (SELECT * FROM lanes WHERE account = $1) AS l USING (action)
-               LEFT JOIN LATERAL (
-                   SELECT c.scope, c.result, c.message
-                   FROM calls AS c JOIN applies AS a USING (apply_id)
-                   WHERE c.action = asked.action AND a.account = $1
-                     AND c.called_at > now() - interval '1 minute'
-                   ORDER BY c.called_at DESC LIMIT 1
-               ) AS latest ON true
                ORDER BY place"#,
             self.account,
             &actions as &[&str],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgExecutor, Postgres, Transaction};
 
-use super::{Claim, Error, Store, chunk::Fold, follow::Locked, seconds};
+use super::{Claim, Error, Store, blocks, chunk::Fold, follow::Locked, seconds};
 use crate::domain::{
     Lane, Ordinal,
     round::{Change, Part, Phase, Settle},
@@ -28,6 +28,9 @@ pub struct CallMade {
     pub request_id: Option<String>,
     /// How far the cause of a failure reaches.
     pub scope: Option<FailureScope>,
+    /// Whether the upstream looked into the call and answered it: it was neither throttled nor
+    /// lost.
+    pub judged: bool,
 }
 
 /// What a step read of a round's result pages.
@@ -54,7 +57,7 @@ pub struct Record {
     pub attempts: i32,
     /// Answers in a row that took the round no further.
     pub setbacks: i16,
-    /// Whether the call set something going whose result is awaited from now on.
+    /// Whether a result is awaited from now on.
     pub asked: bool,
     /// Whether a request to register may still be under way. A round that leaves the registering
     /// phases has none.
@@ -114,12 +117,14 @@ impl Store {
             Pages::Read(names) => insert_page(&mut tx, claim, names).await?,
             Pages::Forgotten => forget_pages(&mut tx, claim).await?,
         }
+        let mut lifted = false;
         if let Some(call) = &record.call {
             insert_call(&mut tx, claim, call).await?;
+            lifted = blocks::heed(&mut tx, &self.account, claim, call, self.blocking).await?;
         }
         tx.commit().await?;
         // A poll that came too early is nobody's news.
-        if record.change.round != claim.round {
+        if record.change.round != claim.round || lifted {
             self.bell.ring();
         }
         Ok(())
@@ -133,7 +138,7 @@ fn moves_the_apply(change: &Change) -> bool {
         || matches!(
             change.round.phase,
             // Where it would go on, unless it is being cancelled.
-            Phase::Check | Phase::Register | Phase::Held | Phase::Ended
+            Phase::Check | Phase::Register | Phase::Held | Phase::Unresolved | Phase::Ended
         )
 }
 
@@ -164,7 +169,10 @@ async fn update_round(
     let rests = round.phase.lane().is_none();
     let passed = claim.round.phase == Phase::Checking
         && matches!(round.phase, Phase::Held | Phase::Register);
-    let registering = matches!(round.phase, Phase::Register | Phase::Registering);
+    let registering = matches!(
+        round.phase,
+        Phase::Register | Phase::Registering | Phase::Unknown | Phase::Unresolved
+    );
     let done = sqlx::query!(
         r#"UPDATE rounds
            SET phase = $4, upstream_apply_id = $5, nameless = $6, attempts = $7, lease = NULL,
@@ -173,7 +181,8 @@ async fn update_round(
                asked_at = CASE WHEN $11 THEN now() ELSE asked_at END,
                checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
                intent_at = CASE WHEN $13 THEN intent_at END,
-               page = $14, setbacks = $15
+               page = $14, setbacks = $15,
+               failing_since = CASE WHEN $7 > 0 THEN coalesce(failing_since, now()) END
            WHERE apply_id = $1 AND round_no = $2 AND lease = $3"#,
         claim.apply.0,
         claim.round_no,
@@ -273,8 +282,8 @@ async fn insert_call(
 ) -> Result<(), Error> {
     sqlx::query!(
         r#"INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
-                              result, message, request_id, scope)
-           VALUES ($1, $2, $3, $4, now() - make_interval(secs => $5), $6, $7, $8, $9, $10)"#,
+                              result, message, request_id, scope, judged)
+           VALUES ($1, $2, $3, $4, now() - make_interval(secs => $5), $6, $7, $8, $9, $10, $11)"#,
         claim.apply.0,
         claim.round_no,
         call.lane.as_str(),
@@ -285,6 +294,7 @@ async fn insert_call(
         call.message,
         call.request_id,
         call.scope.map(FailureScope::as_str),
+        call.judged,
     )
     .execute(&mut **tx)
     .await?;

@@ -1,4 +1,4 @@
-//! Removing what has settled long ago.
+//! Cancelling what nobody registers, and removing what has settled long ago.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -11,6 +11,10 @@ use crate::domain::ApplyId;
 /// events, which go with it.
 const BATCH: i64 = 100;
 
+/// How long a block that was lifted is remembered: longer than any wait that it could have held up
+/// is likely to last.
+const LIFTED_BLOCKS: Duration = Duration::from_secs(7 * 86_400);
+
 /// How long applies are kept.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
@@ -19,6 +23,12 @@ pub struct Retention {
     #[arg(long, env = "REGISTRAR_RETAIN_FOR", default_value = "30d",
           value_parser = humantime::parse_duration)]
     pub retain_for: Duration,
+
+    /// How long an apply waits in CHECK_SUCCESS or CHECK_FAILED for somebody to register it, before
+    /// it is cancelled. At least 1s
+    #[arg(long, env = "REGISTRAR_REGISTER_WITHIN", default_value = "7d",
+          value_parser = humantime::parse_duration)]
+    pub register_within: Duration,
 
     /// How often to look for applies that are kept no longer. At least 1s
     #[arg(long, env = "REGISTRAR_RETENTION_EVERY", default_value = "10m",
@@ -31,6 +41,9 @@ impl Retention {
     pub fn check(&self) -> Result<(), String> {
         if self.retain_for < Duration::from_secs(1) {
             return Err("applies must be retained for at least 1s".into());
+        }
+        if self.register_within < Duration::from_secs(1) {
+            return Err("applies must have at least 1s to be registered".into());
         }
         if self.retention_every < Duration::from_secs(1) {
             return Err("retention can look every 1s at most".into());
@@ -51,9 +64,8 @@ impl Store {
     /// Removes what is kept no longer, now and then, until `stop`. Any number of processes may.
     pub async fn retain(&self, options: &Retention, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            match self.remove_settled(options.retain_for, stop).await {
-                Ok(0) => {}
-                Ok(applies) => tracing::info!(applies, "applies that settled long ago are removed"),
+            match self.tidy(options, stop).await {
+                Ok(()) => {}
                 Err(error) => {
                     let error = &error as &dyn StdError;
                     tracing::warn!(error, "retention fails; it tries again at its next turn");
@@ -64,6 +76,23 @@ impl Store {
                 () = tokio::time::sleep(options.retention_every) => {}
             }
         }
+    }
+
+    async fn tidy(&self, options: &Retention, stop: &CancellationToken) -> Result<(), Error> {
+        while !stop.is_cancelled() {
+            match self
+                .cancel_unregistered(options.register_within, BATCH)
+                .await?
+            {
+                0 => break,
+                applies => tracing::info!(applies, "applies that nobody registers are cancelled"),
+            }
+        }
+        match self.remove_settled(options.retain_for, stop).await? {
+            0 => {}
+            applies => tracing::info!(applies, "applies that settled long ago are removed"),
+        }
+        self.forget_lifted_blocks(LIFTED_BLOCKS).await
     }
 
     /// Removes the applies that have settled and have not changed for so long, with all that is

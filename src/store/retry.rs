@@ -2,15 +2,16 @@
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, follow::Locked, seconds, submit::TURN};
-use crate::domain::{CHUNK, Ordinal, Outcome};
+use super::{Error, chunk, follow::Locked, seconds, submit::TURN};
+use crate::domain::{ApplyId, CHUNK, Ordinal, Outcome};
 
 /// Makes the failed devices of an apply pending again, without their reasons, in as few rounds as
-/// fit. The rounds are accepted and begin with a check.
+/// fit. The rounds are accepted and begin with a check. The unknown ones are asked after first.
 pub(super) async fn reopen_failed(
     tx: &mut Transaction<'_, Postgres>,
     locked: &mut Locked,
 ) -> Result<(), Error> {
+    ask_again(tx, locked.id).await?;
     let rows = sqlx::query!(
         r#"SELECT chunk_no, outcomes AS "outcomes: Vec<i8>" FROM chunks
            WHERE apply_id = $1 AND outcomes && ARRAY['F']::"char"[] ORDER BY chunk_no"#,
@@ -24,7 +25,7 @@ pub(super) async fn reopen_failed(
         .filter(|(_, letter)| *letter == Outcome::Failed.letter())
         .map(|(at, _)| at)
         .collect();
-    forget_reasons(tx, locked, &failed).await?;
+    chunk::forget_reasons(tx, locked.id, &failed).await?;
     sqlx::query!(
         r#"UPDATE chunks SET outcomes = array_replace(outcomes, 'F', 'P')
            WHERE apply_id = $1 AND outcomes && ARRAY['F']::"char"[]"#,
@@ -54,28 +55,18 @@ pub(super) async fn reopen_failed(
     Ok(())
 }
 
-/// A device has one reason, of its present outcome.
-async fn forget_reasons(
-    tx: &mut Transaction<'_, Postgres>,
-    locked: &Locked,
-    devices: &[Ordinal],
-) -> Result<(), Error> {
+/// Has the rounds whose devices nobody could tell of asked after once more, from the start of the
+/// time that they have for it.
+async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
     sqlx::query!(
-        r#"UPDATE chunks AS c
-           SET (reason_ordinals, reason_codes, reason_texts, reason_request_ids, reason_firsts) = (
-               SELECT coalesce(array_agg(r.ordinal ORDER BY n), '{}'),
-                      coalesce(array_agg(r.code ORDER BY n), '{}'),
-                      coalesce(array_agg(r.text ORDER BY n), '{}'),
-                      coalesce(array_agg(r.request_id ORDER BY n), '{}'),
-                      coalesce(array_agg(r.first ORDER BY n), '{}')
-               FROM unnest(c.reason_ordinals, c.reason_codes, c.reason_texts,
-                           c.reason_request_ids, c.reason_firsts)
-                    WITH ORDINALITY AS r (ordinal, code, text, request_id, first, n)
-               WHERE NOT EXISTS (SELECT FROM unnest($2::integer[]) AS d (ordinal)
-                                 WHERE d.ordinal = r.ordinal))
-           WHERE apply_id = $1 AND outcomes && ARRAY['F']::"char"[]"#,
-        locked.id.0,
-        devices,
+        r#"UPDATE rounds
+           SET phase = 'UNKNOWN', due_at = now(), asked_at = now(), expected_at = now(),
+               turn_at = now(), attempts = 0, failing_since = NULL, setbacks = 0
+           FROM (SELECT round_no AS number FROM rounds
+                 WHERE apply_id = $1 AND phase = 'UNRESOLVED'
+                 ORDER BY round_no FOR UPDATE) AS unresolved
+           WHERE apply_id = $1 AND round_no = number"#,
+        apply.0,
     )
     .execute(&mut **tx)
     .await?;

@@ -1,4 +1,4 @@
-//! What an apply waits for, read from its rounds and its latest call.
+//! What an apply waits for, read from its rounds, the blocks on them and its latest call.
 
 use super::{Error, Store};
 use crate::domain::{
@@ -14,7 +14,7 @@ impl Store {
         status: ApplyStatus,
     ) -> Result<Option<Waiting>, Error> {
         if status.is_settled() {
-            return Ok(waiting(status, &[], None));
+            return Ok(waiting(status, &[], None, None));
         }
         let rows = sqlx::query!(
             r#"SELECT phase, count(*) AS "rounds!",
@@ -37,8 +37,10 @@ impl Store {
                 })
             })
             .collect::<Result<_, Error>>()?;
+        let lanes: Vec<_> = phases.iter().filter_map(|one| one.phase.lane()).collect();
+        let block = self.block_on(id, &lanes).await?;
         let failure = self.last_failure(id).await?;
-        Ok(waiting(status, &phases, failure.as_ref()))
+        Ok(waiting(status, &phases, block.as_ref(), failure.as_ref()))
     }
 
     /// The latest call of an apply, if it failed.

@@ -1,7 +1,7 @@
 //! What an answer means for a round: an event, or that it waits.
 //!
 //! Nothing here ends a device but what the upstream said of it. A failure that says nothing of the
-//! devices is waited out, for as long as its scope asks for.
+//! devices is waited out; when that has lasted long enough is decided in [`super::ends`].
 
 use std::time::Duration;
 
@@ -101,18 +101,13 @@ impl Judged {
     }
 }
 
-/// Whether a failure blocks more than its call, so that only a probe now and then makes sense.
-pub(super) fn blocks(error: &Error) -> bool {
-    !error.clock_corrected && error.scope != Scope::Call
-}
-
 /// How long to wait after a failure, and whether it counts as an attempt that came to nothing.
 fn pause(error: &Error, attempts: i32) -> (Duration, bool) {
     let asked_for = error.retry_after.unwrap_or_default();
     match (error.verdict, error.scope) {
         (Verdict::Again, _) if error.throttled() => (asked_for.max(THROTTLED), false),
         (Verdict::Again, Scope::Clock) if error.clock_corrected => (Duration::ZERO, false),
-        // Asked again as often as the settings say.
+        // The block that it puts on its round says when the next is let through.
         (_, Scope::Apply | Scope::Lane | Scope::Account | Scope::Clock) => (asked_for, false),
         (Verdict::Again | Verdict::Unclear | Verdict::Final, Scope::Call) => {
             (asked_for.max(backoff(attempts)), true)
@@ -162,7 +157,11 @@ pub(super) fn status(
     use upstream::Phase as P;
     let registering = claim.round.phase == Phase::Registering;
     let creating = claim.round.accepted && claim.round.phase != Phase::Check;
-    let poll = Judged::wait(Pace::again(claim.asked_ago.unwrap_or_default()));
+    let waited = claim.asked_ago.unwrap_or_default();
+    let poll = Judged::wait(match claim.round.phase {
+        Phase::Unknown => Pace::seldom(waited),
+        _ => Pace::again(waited),
+    });
     let status = match &answer.outcome {
         Ok(status) => status,
         Err(error) if error.not_found() => return not_found(answer, claim, window),
@@ -180,6 +179,9 @@ pub(super) fn status(
             })
         }
         (P::CheckFailed, Phase::Registering) => not_found(answer, claim, window),
+        (P::CheckSuccess | P::CheckFailed, Phase::Unknown) if is_absent(answer, claim, window) => {
+            Judged::now(Event::NotRegistered).setback()
+        }
         (P::Create, Phase::Checking | Phase::Registering) if creating => {
             Judged::now(Event::RegisterAccepted)
         }
@@ -199,8 +201,14 @@ pub(super) fn status(
 fn not_found(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
     let again = Judged::wait(setback_pause(claim)).setback();
     match claim.round.phase {
-        Phase::Checking if claim.setbacks >= BELIEVED_AFTER => Judged::now(Event::ApplyGone),
+        Phase::Checking if claim.setbacks >= BELIEVED_AFTER => {
+            Judged::now(Event::ApplyGone).setback()
+        }
         Phase::Registering if is_closed(answer, claim, window) => Judged::now(Event::ApplyGone),
+        Phase::Unknown if is_absent(answer, claim, window) => {
+            Judged::now(Event::ApplyGone).setback()
+        }
+        Phase::Unknown => Judged::wait(Pace::seldom(claim.asked_ago.unwrap_or_default())),
         // In creation it proves nothing.
         _ => again,
     }
@@ -242,6 +250,12 @@ fn is_closed(answer: &Answer<Status>, claim: &Claim, window: Duration) -> bool {
         .is_none_or(|intent| answer.at > intent.signed_at + window)
 }
 
+/// Whether an upstream apply of unknown devices that is not being created proves that they were not
+/// registered: only while it was never seen to be, and once no request can be under way.
+fn is_absent(answer: &Answer<Status>, claim: &Claim, window: Duration) -> bool {
+    claim.intent.is_some() && is_closed(answer, claim, window)
+}
+
 /// Judges the answer to BatchRegisterDeviceWithApplyId, sent under the claim's intent.
 pub(super) fn register(answer: &Answer<Registered>, claim: &Claim, fresh: bool) -> Judged {
     let error = match &answer.outcome {
@@ -259,6 +273,10 @@ pub(super) fn register(answer: &Answer<Registered>, claim: &Claim, fresh: bool) 
             counts,
             ..Judged::after(pause, Event::RegisterUnheard)
         },
+        // Refused before anyone looked at the apply.
+        (Verdict::Final, true) if error.scope != Scope::Call => {
+            Judged::after(pause, Event::NotRegistered)
+        }
         (Verdict::Final, true) if error.not_found() => Judged::now(Event::ApplyGone).setback(),
         (Verdict::Final, true) if is(error, "iot.device.IncorrentDeviceApplyInfo") => {
             let pause = AFTER_REFUSAL.max(backoff(i32::from(claim.setbacks) + 1));
@@ -293,8 +311,8 @@ fn is(error: &Error, code: &str) -> bool {
         .is_some_and(|ours| ours.eq_ignore_ascii_case(code))
 }
 
-/// Whether an event settles all open devices of its round.
-pub(super) fn settles(event: &Event) -> bool {
+/// Whether an event settles open devices of its round, so that it has to be known which those are.
+pub(super) fn settles(phase: Phase, event: &Event) -> bool {
     matches!(
         event,
         Event::CheckPassed
@@ -303,7 +321,9 @@ pub(super) fn settles(event: &Event) -> bool {
             | Event::CheckFailed { .. }
             | Event::CreateFailed { .. }
             | Event::Listed { .. }
-    )
+            | Event::TimedOut
+            | Event::GivenUp { .. }
+    ) || (phase == Phase::Unknown && matches!(event, Event::NotRegistered | Event::ApplyGone))
 }
 
 /// Whether an event says that what the upstream was at is finished.

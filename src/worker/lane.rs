@@ -96,9 +96,17 @@ impl LaneWorker {
                 look.next.unwrap_or(LOOK_ANYWAY).min(LOOK_ANYWAY),
             ));
         }
+        if let Some(pause) = self.worker.clock.holds(Instant::now()) {
+            return Ok(Look::Idle(pause.min(LOOK_ANYWAY)));
+        }
+        // A clock that was refused is measured by one call.
+        let count = match self.worker.clock.is_accepted() {
+            true => look.due,
+            false => 1,
+        };
         for slot in self
             .worker
-            .slots(self.lane, look.due, ahead(self.lane))
+            .slots(self.lane, count, ahead(self.lane))
             .await?
         {
             tokio::select! {
@@ -115,6 +123,7 @@ impl LaneWorker {
     /// Starts a step of the round whose turn it is; false if none is due any more.
     async fn start(&self, slot: Slot) -> Result<bool, store::Error> {
         if slot.close <= Instant::now() {
+            self.worker.missed(self.lane, slot);
             return Ok(true);
         }
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {

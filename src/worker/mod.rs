@@ -7,6 +7,8 @@
 //! Start at [`Worker::run`]; the whole of one step is in [`step`], what an answer means in
 //! [`judge`].
 
+mod clock;
+mod ends;
 mod judge;
 mod lane;
 mod pace;
@@ -16,15 +18,18 @@ mod said;
 mod shown;
 mod step;
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{domain::Lane, store::Store, upstream::Client};
+use crate::{
+    domain::Lane,
+    store::{Blocking, Store},
+    upstream::Client,
+};
+
+pub use ends::Waits;
 
 /// How the lanes are worked.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,14 +66,15 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_QUOTA_SHARE", default_value_t = 1.0)]
     pub quota_share: f64,
 
-    /// How late a call may use its permit. Must exceed the round trip to the database; the rates
-    /// used are lower by this part of a second
+    /// How late a call may use its permit in a lane of at least one call a second; in a slower one
+    /// as many times longer. The rates used are lower by this part of a second, and by more while
+    /// the database takes longer than this to answer
     #[arg(long, env = "REGISTRAR_PERMIT_WINDOW", default_value = "40ms",
           value_parser = humantime::parse_duration)]
     pub permit_window: Duration,
 
-    /// How often a round that the upstream refuses for reasons of the account, the action or the
-    /// product asks whether that has been mended
+    /// How often one round asks, while the upstream refuses the account, an action or a product,
+    /// whether that has been mended
     #[arg(long, env = "REGISTRAR_PROBE_EVERY", default_value = "30s",
           value_parser = humantime::parse_duration)]
     pub probe_every: Duration,
@@ -78,6 +84,10 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_UPSTREAM_TIME_WINDOW", default_value = "15m",
           value_parser = humantime::parse_duration)]
     pub upstream_time_window: Duration,
+
+    /// How long waits last.
+    #[command(flatten)]
+    pub waits: Waits,
 }
 
 impl Options {
@@ -107,10 +117,23 @@ impl Options {
         Ok(())
     }
 
+    /// How blocks are handled.
+    pub fn blocking(&self) -> Blocking {
+        Blocking {
+            probe_every: self.probe_every,
+            block_for: self.waits.block_for,
+        }
+    }
+
     /// From one slot of a lane to the next: the published rate, thinned so that no sliding second
     /// sees more than it although a call may be late by the permit window.
     fn spacing(&self, lane: Lane) -> Duration {
         (Duration::from_secs(1) + self.permit_window).div_f64(self.rate(lane))
+    }
+
+    /// How late a call of a lane may be: the part of the spacing that is beyond the published rate.
+    fn window(&self, lane: Lane) -> Duration {
+        self.permit_window.div_f64(self.rate(lane).min(1.0))
     }
 
     /// The calls of each lane that any second sees at most.
@@ -137,8 +160,8 @@ pub struct Worker {
     upstream: Client,
     pace: Arc<pace::Pace>,
     options: Arc<Options>,
-    /// Whether the database answered the last permit too slowly.
-    slow_database: Arc<AtomicBool>,
+    slack: Arc<permit::Slack>,
+    clock: Arc<clock::Clock>,
     /// Changes when there may be something new to do.
     wake: watch::Receiver<u64>,
 }
@@ -156,9 +179,15 @@ impl Worker {
             upstream,
             pace: Arc::default(),
             options: Arc::new(options),
-            slow_database: Arc::default(),
+            slack: Arc::default(),
+            clock: Arc::new(clock::Clock::new()),
             wake,
         }
+    }
+
+    /// Whether the upstream accepts the clock of this process.
+    pub fn clock_is_accepted(&self) -> watch::Receiver<bool> {
+        self.clock.watch()
     }
 
     /// Works all lanes until `stop`, then finishes the steps in flight.

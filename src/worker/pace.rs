@@ -17,6 +17,9 @@ const FIRST_PER_DEVICE: Duration = Duration::from_micros(100);
 const LONGEST: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// How far apart the questions after unknown devices get.
+const SELDOM: Duration = Duration::from_secs(600);
+
 /// How much of the estimate is left after a first poll that found the work done.
 const SHRINK: f64 = 0.98;
 
@@ -36,6 +39,11 @@ impl Pace {
     /// How long to wait after a poll that came too early.
     pub(super) fn again(elapsed: Duration) -> Duration {
         (elapsed / 3).clamp(SHORTEST, LONGEST)
+    }
+
+    /// How long to wait before devices are asked after again that have been unknown for so long.
+    pub(super) fn seldom(elapsed: Duration) -> Duration {
+        (elapsed / 3).clamp(SHORTEST, SELDOM)
     }
 
     /// Learns from a round that was found finished so long after it was asked.

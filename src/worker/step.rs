@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Worker,
+    ends::Came,
     judge::{self, Judged, Next},
     permit::Slot,
     result,
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     domain::{Lane, Phase, retry::pause_after, round::Event},
     store::{self, CallMade, Claim, Members, Pages, Record},
-    upstream::{Answer, Call, Error, Product},
+    upstream::{Answer, Call, Error, Product, Scope, Verdict},
 };
 
 /// What is left of a lease when a call must have ended, so that its result can be recorded.
@@ -58,7 +59,7 @@ impl Worker {
             Phase::Registering if lane == Lane::Register => {
                 self.register(&claim, slot, product, id).await
             }
-            Phase::Checking | Phase::Registering | Phase::Creating => {
+            Phase::Checking | Phase::Registering | Phase::Creating | Phase::Unknown => {
                 let call = self.upstream.status(product, id);
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
                     return self.give_back(&claim).await;
@@ -99,7 +100,9 @@ impl Worker {
                 self.finish(lane, &claim, members, judged, answer, |_| Some(id))
                     .await
             }
-            Phase::Held | Phase::Register | Phase::Ended => self.give_back(&claim).await,
+            Phase::Held | Phase::Register | Phase::Unresolved | Phase::Ended => {
+                self.give_back(&claim).await
+            }
         }
     }
 
@@ -160,6 +163,7 @@ impl Worker {
                 self.heed(lane, &answer).await?;
                 return Ok(Ok(answer));
             }
+            self.missed(lane, slot);
             match self.slots(lane, 1, Duration::ZERO).await?.next() {
                 Some(next) if next.open < deadline => slot = next,
                 _ => return Ok(Err(TooLate)),
@@ -167,8 +171,15 @@ impl Worker {
         }
     }
 
-    /// Slows the lane down if the upstream asked for it.
+    /// Learns what an answer says of the clock, and slows the lane down if it asks for it.
     async fn heed<T>(&self, lane: Lane, answer: &Answer<T>) -> Result<(), store::Error> {
+        match &answer.outcome {
+            // Corrected by the answer: the next call shows whether that was enough.
+            Err(error) if error.clock_corrected => {}
+            Err(error) if error.scope == Scope::Clock => self.clock.heed(true, Instant::now()),
+            Err(error) if error.code.is_none() => {}
+            Ok(_) | Err(_) => self.clock.heed(false, Instant::now()),
+        }
         match &answer.outcome {
             Err(error) if error.throttled() => {
                 let pause = error.retry_after.unwrap_or(judge::THROTTLED);
@@ -199,7 +210,7 @@ impl Worker {
         lane: Lane,
         claim: &Claim,
         members: Option<Members>,
-        mut judged: Judged,
+        judged: Judged,
         answer: Answer<T>,
         upstream_apply: impl FnOnce(&T) -> Option<i64>,
     ) -> Result<(), store::Error>
@@ -210,9 +221,6 @@ impl Worker {
             Ok(ok) => (ok.result(), None, None),
             Err(error) => {
                 log(claim, lane, error);
-                if judge::blocks(error) {
-                    judged.pause = judged.pause.max(self.options.probe_every);
-                }
                 let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
                 (
                     result,
@@ -221,6 +229,13 @@ impl Worker {
                 )
             }
         };
+        let came = Came {
+            lane,
+            claim,
+            error: answer.outcome.as_ref().err(),
+            now: answer.at,
+        };
+        let judged = self.options.waits.end(&self.store, came, judged).await?;
         let made = CallMade {
             lane,
             upstream_apply: answer
@@ -234,6 +249,10 @@ impl Worker {
             message,
             request_id: answer.request_id,
             scope,
+            judged: answer
+                .outcome
+                .as_ref()
+                .map_or_else(|error| error.verdict == Verdict::Final, |_| true),
         };
         self.record(claim, members, judged, Some(made)).await
     }
@@ -248,7 +267,7 @@ impl Worker {
     ) -> Result<(), store::Error> {
         let members = match (&judged.next, members) {
             (_, Some(members)) => members,
-            (Next::Event(event), None) if judge::settles(event) => {
+            (Next::Event(event), None) if judge::settles(claim.round.phase, event) => {
                 self.store.members(claim).await?
             }
             _ => Members::default(),
@@ -267,12 +286,13 @@ impl Worker {
                     setbacks = 0;
                 }
                 let asked = matches!(event, Event::CheckAccepted { .. } | Event::RegisterAccepted);
-                let open_intent = matches!(event, Event::RegisterUnheard);
-                (
-                    claim.round.clone().on(event, &members.ordinals)?,
-                    asked,
-                    open_intent,
-                )
+                let heard = matches!(event, Event::TimedOut | Event::GivenUp { .. });
+                let open_intent = heard || matches!(event, Event::RegisterUnheard);
+                let change = claim.round.clone().on(event, &members.ordinals)?;
+                // Devices are asked after for a time that begins when they become unknown.
+                let becomes_unknown = change.round.phase == Phase::Unknown;
+                let asked = (asked || becomes_unknown) && before != Phase::Unknown;
+                (change, asked, open_intent)
             }
         };
         let phase = change.round.phase;

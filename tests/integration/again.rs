@@ -151,7 +151,8 @@ async fn only_the_devices_that_failed_are_sent_again() {
 async fn a_cancel_in_the_middle_of_many_rounds_sends_nothing_more() {
     let database = database().await;
     let upstream = Upstream::start(&["--simulator-speed", "2"]).await;
-    let server = Server::start(&database.url(), &upstream.url, &["--check-rate", "2"]);
+    let flags = ["--check-rate", "2", "--steps", "2"];
+    let server = Server::start(&database.url(), &upstream.url, &flags);
     let mut client = server.client().await;
     let devices = new_devices("light", 100_000);
     let apply = check(&mut client, devices, AfterCheck::RegisterValid).await;
@@ -171,8 +172,9 @@ async fn a_cancel_in_the_middle_of_many_rounds_sends_nothing_more() {
     assert!(counts.created > 0 && counts.cancelled > 0, "{counts:?}");
     assert_eq!(counts.created + counts.cancelled, 100_000);
     let checks = upstream.ledger("BatchCheckDeviceNames").await.len();
+    // Two steps may have been on their way to the upstream.
     assert!(
-        checks <= sent + 1,
+        checks <= sent + 2,
         "{checks} checks, {sent} when the cancel was answered"
     );
     let there = upstream.devices(PRODUCT).await;

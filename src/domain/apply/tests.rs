@@ -100,7 +100,7 @@ fn nothing_is_registered_before_the_apply_is_sealed() {
 }
 
 #[test]
-fn a_creation_ends_when_nothing_moves_and_nothing_is_unknown() {
+fn a_creation_ends_when_nothing_moves_and_an_unknown_device_is_not_known_to_exist() {
     let end = |counts, moving| {
         let rounds = Rounds {
             moving,
@@ -112,7 +112,8 @@ fn a_creation_ends_when_nothing_moves_and_nothing_is_unknown() {
     assert_eq!(end([0, 1, 0, 1, 0, 0, 0], 1), ApplyStatus::Create);
     assert_eq!(end([0, 0, 1, 1, 0, 0, 0], 0), ApplyStatus::CreateSuccess);
     assert_eq!(end([0, 0, 0, 1, 1, 0, 0], 0), ApplyStatus::CreateFailed);
-    assert_eq!(end([0, 0, 0, 1, 1, 1, 0], 0), ApplyStatus::Create);
+    assert_eq!(end([0, 0, 0, 1, 0, 1, 0], 1), ApplyStatus::Create);
+    assert_eq!(end([0, 0, 0, 1, 0, 1, 0], 0), ApplyStatus::CreateFailed);
 }
 
 #[test]

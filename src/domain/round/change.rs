@@ -48,6 +48,8 @@ impl Change {
             | Phase::Creating
             | Phase::Counting
             | Phase::Listing
+            | Phase::Unknown
+            | Phase::Unresolved
             | Phase::Ended) => phase,
         };
         Self {

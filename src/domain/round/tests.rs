@@ -238,7 +238,11 @@ fn rows_that_a_creation_lost_enter_new_rounds() {
 
     assert_eq!(
         outcomes(&change),
-        [(0, Outcome::Created), (2, Outcome::Created)]
+        [
+            (0, Outcome::Created),
+            (2, Outcome::Created),
+            (1, Outcome::Pending)
+        ]
     );
     assert_eq!(
         change.parts,
@@ -309,7 +313,12 @@ fn a_cancelled_round_goes_on_only_if_it_may_have_been_asked_to_register() {
             };
             let after = change.when_cancelling(intent_open);
             let expected = match phase {
-                Phase::Registering | Phase::Creating | Phase::Counting | Phase::Listing => phase,
+                Phase::Registering
+                | Phase::Creating
+                | Phase::Counting
+                | Phase::Listing
+                | Phase::Unknown
+                | Phase::Unresolved => phase,
                 Phase::Register if intent_open => Phase::Registering,
                 _ => Phase::Ended,
             };

@@ -112,14 +112,15 @@ async fn calls_and_events_of_one_moment_have_an_order() {
         result: "OK".into(),
         message: None,
         request_id: Some("r-1".into()),
+        judged: true,
     });
     store.record(&round, &[0], &made).await.unwrap();
     step(&store, Lane::Status, Event::CheckPassed).await;
     sqlx::raw_sql(
         "UPDATE events SET at = '2026-11-22';
          UPDATE calls SET called_at = '2026-11-22';
-         INSERT INTO calls (apply_id, round_no, action, called_at, took_ms, result)
-         SELECT apply_id, 1, 'QueryPageByApplyId', '2026-11-22', 1, 'NO_ANSWER' FROM applies",
+         INSERT INTO calls (apply_id, round_no, action, called_at, took_ms, result, judged)
+         SELECT apply_id, 1, 'QueryPageByApplyId', '2026-11-22', 1, 'NO_ANSWER', false FROM applies",
     )
     .execute(&database.pool)
     .await
@@ -156,8 +157,8 @@ async fn the_use_of_a_lane_is_its_own_accounts() {
         store.submit(&submission, None).await.unwrap();
     }
     sqlx::raw_sql(
-        "INSERT INTO calls (apply_id, round_no, action, called_at, took_ms, result)
-         SELECT apply_id, 1, 'BatchCheckDeviceNames', now() - ago, 1, 'OK'
+        "INSERT INTO calls (apply_id, round_no, action, called_at, took_ms, result, judged)
+         SELECT apply_id, 1, 'BatchCheckDeviceNames', now() - ago, 1, 'OK', true
          FROM applies, unnest(ARRAY[interval '1 second', interval '2 minutes']) AS ago;
          INSERT INTO lanes (account, action, next_slot, slowed, throttled_at)
          VALUES ('test', 'QueryPageByApplyId', now(), 16, now() - interval '30 seconds'),
@@ -185,7 +186,7 @@ async fn the_use_of_a_lane_is_its_own_accounts() {
     // A slowdown of long ago is no more, and fails nothing.
     let spacing = Duration::from_millis(100);
     let permits = store
-        .permits(Lane::Status, 1, spacing, Duration::ZERO)
+        .permits(Lane::Status, 1, spacing, Duration::ZERO, Duration::ZERO)
         .await;
     assert_eq!(permits.unwrap().spacing, spacing);
 }

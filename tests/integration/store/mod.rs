@@ -1,11 +1,13 @@
 //! The store on a real PostgreSQL: what is claimed, recorded, decided and seen.
 
+mod blocks;
 mod lookups;
 mod permits;
 mod requests;
 mod retention;
 mod rounds;
 mod submissions;
+mod waits;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ async fn no_two_callers_are_given_one_slot() {
         let store = store.clone();
         callers.spawn(async move {
             let permits = store
-                .permits(Lane::Check, 3, SPACING, Duration::ZERO)
+                .permits(Lane::Check, 3, SPACING, Duration::ZERO, Duration::ZERO)
                 .await
                 .unwrap();
             let answered = std::time::Instant::now();
@@ -37,12 +37,21 @@ async fn no_two_callers_are_given_one_slot() {
 async fn an_idle_lane_saves_no_slots() {
     let (store, _database) = store().await;
     store
-        .permits(Lane::Check, 1, Duration::from_nanos(1_000), Duration::ZERO)
+        .permits(
+            Lane::Check,
+            1,
+            Duration::from_nanos(1_000),
+            Duration::ZERO,
+            Duration::ZERO,
+        )
         .await
         .unwrap();
 
     let lead = Duration::from_secs(50);
-    let permits = store.permits(Lane::Check, 2, SPACING, lead).await.unwrap();
+    let permits = store
+        .permits(Lane::Check, 2, SPACING, lead, Duration::ZERO)
+        .await
+        .unwrap();
 
     assert!(permits.first_in > Duration::from_secs(40) && permits.first_in <= lead);
     assert_eq!(permits.spacing, SPACING);
@@ -53,7 +62,7 @@ async fn a_throttled_lane_spaces_its_slots_wider_and_others_do_not() {
     let (store, _database) = store().await;
     for lane in [Lane::Check, Lane::Status] {
         store
-            .permits(lane, 1, SPACING, Duration::ZERO)
+            .permits(lane, 1, SPACING, Duration::ZERO, Duration::ZERO)
             .await
             .unwrap();
     }
@@ -63,11 +72,11 @@ async fn a_throttled_lane_spaces_its_slots_wider_and_others_do_not() {
         .unwrap();
 
     let slowed = store
-        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO, Duration::ZERO)
         .await
         .unwrap();
     let other = store
-        .permits(Lane::Status, 1, SPACING, Duration::ZERO)
+        .permits(Lane::Status, 1, SPACING, Duration::ZERO, Duration::ZERO)
         .await
         .unwrap();
 
@@ -80,7 +89,7 @@ async fn a_throttled_lane_spaces_its_slots_wider_and_others_do_not() {
 async fn a_lane_that_was_throttled_long_ago_works_as_if_it_never_was() {
     let (store, database) = store().await;
     store
-        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO, Duration::ZERO)
         .await
         .unwrap();
     store.slow_down(Lane::Check, Duration::ZERO).await.unwrap();
@@ -90,7 +99,7 @@ async fn a_lane_that_was_throttled_long_ago_works_as_if_it_never_was() {
         .unwrap();
 
     let permits = store
-        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO, Duration::ZERO)
         .await
         .unwrap();
 
@@ -102,7 +111,7 @@ async fn a_lane_that_was_throttled_long_ago_works_as_if_it_never_was() {
 async fn calls_that_are_throttled_together_slow_a_lane_down_once() {
     let (store, _database) = store().await;
     store
-        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO, Duration::ZERO)
         .await
         .unwrap();
     for _ in 0..4 {
@@ -110,9 +119,28 @@ async fn calls_that_are_throttled_together_slow_a_lane_down_once() {
     }
 
     let permits = store
-        .permits(Lane::Check, 1, SPACING, Duration::ZERO)
+        .permits(Lane::Check, 1, SPACING, Duration::ZERO, Duration::ZERO)
         .await
         .unwrap();
 
     assert!(permits.spacing < SPACING.mul_f64(2.1), "{permits:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slack_is_left_free_after_a_block() {
+    let (store, _database) = store().await;
+    let slack = Duration::from_secs(50);
+    let take = async |slack| {
+        store
+            .permits(Lane::Check, 2, SPACING, Duration::ZERO, slack)
+            .await
+            .unwrap()
+            .first_in
+    };
+
+    let first = take(slack).await;
+    let second = take(Duration::ZERO).await;
+
+    assert!(first < Duration::from_secs(10), "{first:?}");
+    assert!(second > Duration::from_secs(40), "{second:?}");
 }

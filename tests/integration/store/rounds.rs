@@ -167,7 +167,7 @@ async fn a_claim_writes_the_intent_to_register_and_keeps_an_open_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_apply_passes_a_large_one() {
-    let (store, _database) = store().await;
+    let (store, database) = store().await;
     let (large, _) = store
         .submit(&devices("large", 40_001, AfterCheck::Stop), None)
         .await
@@ -176,6 +176,17 @@ async fn a_small_apply_passes_a_large_one() {
         .submit(&devices("small", 10, AfterCheck::Stop), None)
         .await
         .unwrap();
+    // It came right after the first round of the large one, however long that took here.
+    sqlx::query(
+        "UPDATE rounds SET turn_at = interval '1 millisecond'
+             + (SELECT min(turn_at) FROM rounds WHERE apply_id = $1)
+         WHERE apply_id = $2",
+    )
+    .bind(large.id.0)
+    .bind(small.id.0)
+    .execute(&database.pool)
+    .await
+    .unwrap();
 
     let mut turns = Vec::new();
     while let Some(claim) = claim(&store, Lane::Check).await {
@@ -285,7 +296,7 @@ async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
     store.record(&listing, &open, &folded).await.unwrap();
 
     let (_, now) = store.apply(apply.id).await.unwrap();
-    assert_eq!(now.counts, Counts::from_array([0, 40, 0, 60, 0, 0, 0]));
+    assert_eq!(now.counts, Counts::from_array([40, 0, 0, 60, 0, 0, 0]));
     assert_eq!(now.status, ApplyStatus::Create);
     let rest = claim(&store, Lane::Check).await.unwrap();
     assert_eq!(

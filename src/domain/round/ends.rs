@@ -1,0 +1,222 @@
+//! How waits end: a round that the upstream keeps too long, or that it gives no usable answer about.
+
+use super::{Change, Event, IllegalTransition, Phase, Round, Settle};
+use crate::domain::{Ordinal, Outcome, Reason, ReasonCode};
+
+impl Round {
+    /// The upstream answers, and has not finished in time. A check that was never asked to register
+    /// is abandoned for a new one; a creation may still end, and is asked after seldom.
+    pub(super) fn timed_out(
+        self,
+        phase: Phase,
+        open: &[Ordinal],
+    ) -> Result<Change, IllegalTransition> {
+        match phase {
+            Phase::Checking => Ok(self.again().alone()),
+            Phase::Registering | Phase::Creating => {
+                let text = "the upstream has not said in time whether the device was created";
+                let why = Reason::local(ReasonCode::Unresolved, text.to_owned());
+                Ok(self.unknown(&why, open))
+            }
+            Phase::Unknown => Ok(self.goes(Phase::Unresolved).alone()),
+            Phase::Check
+            | Phase::Held
+            | Phase::Register
+            | Phase::Counting
+            | Phase::Listing
+            | Phase::Unresolved
+            | Phase::Ended => Err(IllegalTransition::new(phase, &Event::TimedOut)),
+        }
+    }
+
+    /// No usable answer for too long. What was certainly not registered is refused; of what may
+    /// have been, nothing is known until the upstream says so.
+    pub(super) fn given_up(
+        self,
+        phase: Phase,
+        why: Reason,
+        sent: bool,
+        open: &[Ordinal],
+    ) -> Result<Change, IllegalTransition> {
+        match (phase, sent) {
+            (Phase::Check | Phase::Checking, _) | (Phase::Registering | Phase::Unknown, false) => {
+                let no = self.refusal();
+                let all = open.iter().map(|at| (*at, no, Some(why.clone()))).collect();
+                Ok(self.goes(Phase::Ended).settling(Settle::Each(all)))
+            }
+            (Phase::Registering, true)
+            | (Phase::Creating | Phase::Counting | Phase::Listing, _) => {
+                Ok(self.unknown(&why, open))
+            }
+            // It is asked after for as long as it may be.
+            (Phase::Unknown, true) => Ok(self.alone()),
+            (Phase::Held | Phase::Register | Phase::Unresolved | Phase::Ended, _) => {
+                Err(IllegalTransition::new(phase, &Event::GivenUp { why, sent }))
+            }
+        }
+    }
+
+    /// What a refused device is: once accepted for registration, it has failed.
+    pub(super) fn refusal(&self) -> Outcome {
+        if self.accepted {
+            Outcome::Failed
+        } else {
+            Outcome::Invalid
+        }
+    }
+
+    fn unknown(self, why: &Reason, open: &[Ordinal]) -> Change {
+        let all = open
+            .iter()
+            .map(|at| (*at, Outcome::Unknown, Some(why.clone())))
+            .collect();
+        self.goes(Phase::Unknown).settling(Settle::Each(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Lane, round::Part};
+
+    const PHASES: [Phase; 9] = [
+        Phase::Check,
+        Phase::Checking,
+        Phase::Register,
+        Phase::Registering,
+        Phase::Creating,
+        Phase::Counting,
+        Phase::Listing,
+        Phase::Unknown,
+        Phase::Unresolved,
+    ];
+
+    fn round(phase: Phase, accepted: bool) -> Round {
+        Round {
+            phase,
+            accepted,
+            upstream_apply: Some(7),
+            nameless: 0,
+        }
+    }
+
+    fn given_up(sent: bool) -> Event {
+        let why = Reason::local(ReasonCode::UpstreamUnclear, "no answer".into());
+        Event::GivenUp { why, sent }
+    }
+
+    fn ends(phase: Phase, accepted: bool, event: Event) -> (Phase, Option<Outcome>) {
+        let change = round(phase, accepted).on(event, &[3]).unwrap();
+        assert_eq!(change.parts, Vec::<Part>::new());
+        let outcome = match change.settle {
+            Settle::Nothing => None,
+            Settle::Open(outcome) => Some(outcome),
+            Settle::Each(each) => {
+                let [(3, outcome, Some(_))] = each[..] else {
+                    panic!("{each:?}");
+                };
+                Some(outcome)
+            }
+        };
+        (change.round.phase, outcome)
+    }
+
+    #[test]
+    fn a_check_that_takes_too_long_is_made_anew() {
+        let change = round(Phase::Checking, false)
+            .on(Event::TimedOut, &[3])
+            .unwrap();
+
+        assert_eq!(change.round.phase, Phase::Check);
+        assert_eq!(change.round.upstream_apply, None);
+        assert_eq!(change.settle, Settle::Nothing);
+    }
+
+    #[test]
+    fn a_creation_that_takes_too_long_is_unknown_and_asked_after_under_its_number() {
+        for phase in [Phase::Registering, Phase::Creating] {
+            let told = ends(phase, true, Event::TimedOut);
+            assert_eq!(told, (Phase::Unknown, Some(Outcome::Unknown)));
+        }
+        assert_eq!(Phase::Unknown.lane(), Some(Lane::Status));
+        assert_eq!(
+            ends(Phase::Unknown, true, Event::TimedOut),
+            (Phase::Unresolved, None)
+        );
+    }
+
+    #[test]
+    fn what_was_not_sent_is_refused_when_it_is_given_up() {
+        let checks = [Phase::Check, Phase::Checking];
+        for phase in checks {
+            let told = ends(phase, false, given_up(false));
+            assert_eq!(told, (Phase::Ended, Some(Outcome::Invalid)));
+        }
+        for phase in [
+            Phase::Check,
+            Phase::Checking,
+            Phase::Registering,
+            Phase::Unknown,
+        ] {
+            let told = ends(phase, true, given_up(false));
+            assert_eq!(told, (Phase::Ended, Some(Outcome::Failed)));
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_sent_is_unknown_when_it_is_given_up() {
+        for phase in [
+            Phase::Registering,
+            Phase::Creating,
+            Phase::Counting,
+            Phase::Listing,
+        ] {
+            let told = ends(phase, true, given_up(true));
+            assert_eq!(told, (Phase::Unknown, Some(Outcome::Unknown)));
+        }
+        assert_eq!(
+            ends(Phase::Unknown, true, given_up(true)),
+            (Phase::Unknown, None)
+        );
+    }
+
+    #[test]
+    fn an_unknown_device_that_is_proven_absent_is_sent_anew() {
+        for event in [Event::NotRegistered, Event::ApplyGone] {
+            let change = round(Phase::Unknown, true).on(event, &[3]).unwrap();
+
+            assert_eq!(change.round.phase, Phase::Check);
+            assert_eq!(change.round.upstream_apply, None);
+            assert_eq!(change.settle, Settle::Open(Outcome::Pending));
+        }
+    }
+
+    #[test]
+    fn an_unknown_device_that_was_created_is_counted_like_any_other() {
+        let change = round(Phase::Unknown, true)
+            .on(Event::CreateSucceeded, &[3])
+            .unwrap();
+
+        assert_eq!(change.round.phase, Phase::Counting);
+    }
+
+    #[test]
+    fn a_round_that_rests_waits_for_nothing_that_could_end() {
+        for phase in PHASES.into_iter().filter(|phase| phase.lane().is_none()) {
+            assert!(round(phase, true).on(Event::TimedOut, &[]).is_err());
+            assert!(round(phase, true).on(given_up(true), &[]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_cancelled_apply_still_waits_for_word_of_what_may_have_been_sent() {
+        for phase in [Phase::Unknown, Phase::Unresolved] {
+            let change = round(phase, true).alone().when_cancelling(true);
+            assert_eq!(change.round.phase, phase);
+        }
+        // What turns out absent is not sent any more.
+        let absent = round(Phase::Unknown, true).on(Event::NotRegistered, &[3]);
+        let absent = absent.unwrap().when_cancelling(false);
+        assert_eq!(absent.round.phase, Phase::Ended);
+    }
+}

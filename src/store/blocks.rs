@@ -1,0 +1,164 @@
+//! Blocks: what the upstream refuses for a reason that reaches further than one call.
+//!
+//! Written last in a transaction, after apply and rounds.
+
+use std::time::Duration;
+
+use sqlx::{Postgres, Transaction};
+
+use super::{CallMade, Claim, Error, Store, seconds};
+use crate::domain::{
+    ApplyId, Lane,
+    waiting::{Block, FailureScope},
+};
+
+/// How blocks are probed, and when they are not waited for any longer.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking {
+    /// How often one round is let through while a block stands.
+    pub probe_every: Duration,
+    /// How long the rounds of an apply are held back whose product or instance is refused.
+    pub block_for: Duration,
+}
+
+impl Default for Blocking {
+    fn default() -> Self {
+        Self {
+            probe_every: Duration::from_secs(30),
+            block_for: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// What a call proves of blocks.
+struct Proof {
+    /// The block that stands from now on.
+    stands: Option<FailureScope>,
+    /// Whether each of these is passed: account, lane, apply.
+    passed: [bool; 3],
+}
+
+impl Proof {
+    /// A call that is refused for a narrower reason has passed the wider ones.
+    fn of(call: &CallMade) -> Self {
+        let (stands, passed) = match call.scope {
+            Some(FailureScope::Account) => (call.scope, [false; 3]),
+            Some(FailureScope::Lane) => (call.scope, [true, false, false]),
+            Some(FailureScope::Apply) => (call.scope, [true, true, false]),
+            Some(FailureScope::Call | FailureScope::Clock) if !call.judged => (None, [false; 3]),
+            Some(FailureScope::Clock) => (None, [false; 3]),
+            Some(FailureScope::Call) | None => (None, [true; 3]),
+        };
+        Self { stands, passed }
+    }
+}
+
+/// Writes what a call says of blocks. Returns whether one was lifted.
+pub(super) async fn heed(
+    tx: &mut Transaction<'_, Postgres>,
+    account: &str,
+    claim: &Claim,
+    call: &CallMade,
+    blocking: Blocking,
+) -> Result<bool, Error> {
+    let proof = Proof::of(call);
+    let lifted = claim.blocked && proof.passed != [false; 3] && {
+        let [passed_account, passed_lane, passed_apply] = proof.passed;
+        let done = sqlx::query!(
+            r#"UPDATE blocks SET lifted_at = now()
+               WHERE account = $1 AND lifted_at IS NULL
+                 AND (scope = 'ACCOUNT' AND $4 OR lane = $2 AND $5 OR apply_id = $3 AND $6)"#,
+            account,
+            call.lane.as_str(),
+            claim.apply.0,
+            passed_account,
+            passed_lane,
+            passed_apply,
+        )
+        .execute(&mut **tx)
+        .await?;
+        done.rows_affected() > 0
+    };
+    if let Some(scope) = proof.stands {
+        sqlx::query!(
+            r#"INSERT INTO blocks (account, scope, lane, apply_id, probe_at, action, code, message)
+               VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), $6, $7, $8)
+               ON CONFLICT (account, coalesce(lane, ''), coalesce(apply_id, 0))
+                   WHERE lifted_at IS NULL
+               DO UPDATE SET action = excluded.action, code = excluded.code,
+                             message = excluded.message"#,
+            account,
+            scope.as_str(),
+            (scope == FailureScope::Lane).then_some(call.lane.as_str()),
+            (scope == FailureScope::Apply).then_some(claim.apply.0),
+            seconds(blocking.probe_every),
+            call.lane.as_str(),
+            call.result,
+            call.message.as_deref().unwrap_or_default(),
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(lifted)
+}
+
+impl Store {
+    /// The widest block that stands on an apply which needs these lanes next.
+    pub(super) async fn block_on(
+        &self,
+        apply: ApplyId,
+        lanes: &[Lane],
+    ) -> Result<Option<Block>, Error> {
+        let lanes: Vec<&str> = lanes.iter().map(|lane| lane.as_str()).collect();
+        let row = sqlx::query!(
+            r#"SELECT scope, action, code, message, since, probe_at FROM blocks
+               WHERE account = $1 AND lifted_at IS NULL
+                 AND (scope = 'ACCOUNT' OR lane = ANY ($2) OR apply_id = $3)
+               ORDER BY scope = 'ACCOUNT' DESC, scope = 'LANE' DESC
+               LIMIT 1"#,
+            self.account,
+            &lanes as &[&str],
+            apply.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| {
+            Ok(Block {
+                scope: row.scope.parse()?,
+                action: row.action,
+                code: row.code,
+                message: row.message,
+                since: row.since,
+                probe_at: row.probe_at,
+            })
+        })
+        .transpose()
+    }
+
+    /// Forgets blocks that were lifted longer ago than any wait lasts.
+    pub(super) async fn forget_lifted_blocks(&self, age: Duration) -> Result<(), Error> {
+        sqlx::query!(
+            "DELETE FROM blocks WHERE lifted_at < now() - make_interval(secs => $1)",
+            seconds(age),
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Whether a call of a lane was answered for anyone on the account within the last `age`.
+    pub async fn lane_answered_within(&self, lane: Lane, age: Duration) -> Result<bool, Error> {
+        let answered = sqlx::query_scalar!(
+            r#"SELECT EXISTS (
+                   SELECT FROM calls AS c JOIN applies AS a USING (apply_id)
+                   WHERE c.called_at > now() - make_interval(secs => $3) AND c.action = $2
+                     AND a.account = $1 AND c.judged) AS "answered!""#,
+            self.account,
+            lane.as_str(),
+            seconds(age),
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(answered)
+    }
+}

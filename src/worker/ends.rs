@@ -1,0 +1,196 @@
+//! How waits end: when a round has been asked after, or has failed, for long enough.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::{
+    judge::{Judged, Next},
+    pace::Pace,
+};
+use crate::{
+    domain::{Lane, Phase, Reason, ReasonCode, device, round::Event},
+    store::{self, Claim, Store},
+    upstream::{Error, Scope},
+};
+
+/// Answers in a row that took a round no further, after which it is given up: each of them cost a
+/// pause that doubles, or a whole wait.
+const SETBACKS: i16 = 16;
+
+/// How long the parts of a round's way may last.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct Waits {
+    /// How long the upstream may take over one check, before the devices are checked anew
+    #[arg(long, env = "REGISTRAR_CHECK_TIMEOUT", default_value = "30m",
+          value_parser = humantime::parse_duration)]
+    pub check_timeout: Duration,
+
+    /// How long the upstream may take over one creation, before its devices are UNKNOWN and asked
+    /// after seldom
+    #[arg(long, env = "REGISTRAR_CREATE_TIMEOUT", default_value = "1h",
+          value_parser = humantime::parse_duration)]
+    pub create_timeout: Duration,
+
+    /// How long UNKNOWN devices are asked after, before their apply ends in CREATE_FAILED
+    #[arg(long, env = "REGISTRAR_RECONCILE_FOR", default_value = "24h",
+          value_parser = humantime::parse_duration)]
+    pub reconcile_for: Duration,
+
+    /// How long an apply waits for its product or instance to be available, before devices that were
+    /// not sent are refused
+    #[arg(long, env = "REGISTRAR_BLOCK_FOR", default_value = "1h",
+          value_parser = humantime::parse_duration)]
+    pub block_for: Duration,
+
+    /// Attempts in a row without a usable answer before a round is given up. From 1
+    #[arg(long, env = "REGISTRAR_ATTEMPTS", default_value_t = 8,
+          value_parser = clap::value_parser!(i32).range(1..))]
+    pub attempts: i32,
+
+    /// How long those attempts must have gone on at least
+    #[arg(long, env = "REGISTRAR_GIVE_UP_AFTER", default_value = "15m",
+          value_parser = humantime::parse_duration)]
+    pub give_up_after: Duration,
+
+    /// The same while the upstream answers nobody on the account
+    #[arg(long, env = "REGISTRAR_GIVE_UP_WHEN_DOWN_AFTER", default_value = "24h",
+          value_parser = humantime::parse_duration)]
+    pub give_up_when_down_after: Duration,
+}
+
+/// What a step came to, as far as the end of its wait depends on it.
+pub(super) struct Came<'a> {
+    pub(super) lane: Lane,
+    pub(super) claim: &'a Claim,
+    /// Why the call failed, if it did.
+    pub(super) error: Option<&'a Error>,
+    /// Now, on the upstream's clock.
+    pub(super) now: OffsetDateTime,
+}
+
+impl Waits {
+    /// What follows once the end of the wait is looked at: the same, or that it is over.
+    pub(super) async fn end(
+        &self,
+        store: &Store,
+        came: Came<'_>,
+        judged: Judged,
+    ) -> Result<Judged, store::Error> {
+        let phase = came.claim.round.phase;
+        let late = self.timed_out(&came, &judged);
+        let over = if late && phase != Phase::Checking {
+            Event::TimedOut
+        } else if self.is_refused(&came) {
+            if phase == Phase::Unknown {
+                let pause = Pace::seldom(came.claim.asked_ago.unwrap_or_default());
+                return Ok(Judged { pause, ..judged });
+            }
+            given_up(&came, &judged, ReasonCode::Blocked)
+        } else if set_back(&came, &judged, late)
+            || judged.counts && self.is_used_up(store, &came).await?
+        {
+            given_up(&came, &judged, ReasonCode::UpstreamUnclear)
+        } else if late {
+            Event::TimedOut
+        } else {
+            return Ok(judged);
+        };
+        Ok(Judged {
+            next: Next::Event(over),
+            is_setback: true,
+            counts: false,
+            ..judged
+        })
+    }
+
+    /// Whether its product or instance has been refused for too long.
+    fn is_refused(&self, came: &Came<'_>) -> bool {
+        let refused = came.error.is_some_and(|error| error.scope == Scope::Apply);
+        refused && came.claim.refused_for.unwrap_or_default() >= self.block_for
+    }
+
+    /// Whether there were attempts enough for long enough. An upstream that answers nobody is
+    /// waited for longer: it is not the round's fault.
+    async fn is_used_up(&self, store: &Store, came: &Came<'_>) -> Result<bool, store::Error> {
+        let failing = came.claim.failing_for.unwrap_or_default();
+        if came.claim.attempts < self.attempts || failing < self.give_up_after {
+            return Ok(false);
+        }
+        Ok(failing >= self.give_up_when_down_after
+            || store.lane_answered_within(came.lane, failing).await?)
+    }
+
+    /// Whether the upstream has been at it for longer than it may. Without an answer of its own that
+    /// is not known, except of devices that are asked after only until a time.
+    fn timed_out(&self, came: &Came<'_>, judged: &Judged) -> bool {
+        let waits = matches!(judged.next, Next::Wait);
+        let answered = came.error.is_none_or(|error| error.scope == Scope::Call) && !judged.counts;
+        let waited = came.claim.asked_ago.unwrap_or_default();
+        match came.claim.round.phase {
+            Phase::Checking => waits && answered && waited >= self.check_timeout,
+            Phase::Creating => waits && answered && waited >= self.create_timeout,
+            Phase::Registering if came.lane == Lane::Status => {
+                let asked = came.claim.intent.map(|intent| intent.signed_at);
+                waits && answered && asked.is_some_and(|at| came.now - at >= self.create_timeout)
+            }
+            Phase::Unknown => waits && waited >= self.reconcile_for,
+            Phase::Check
+            | Phase::Held
+            | Phase::Register
+            | Phase::Registering
+            | Phase::Counting
+            | Phase::Listing
+            | Phase::Unresolved
+            | Phase::Ended => false,
+        }
+    }
+}
+
+/// Whether answers have thrown the round back too often. Devices that are asked after wait for their
+/// time to be over, unless they are proven absent each time that they are sent.
+fn set_back(came: &Came<'_>, judged: &Judged, late: bool) -> bool {
+    let thrown_back = match came.claim.round.phase {
+        Phase::Unknown => judged.is_setback && is_absent(judged),
+        _ => judged.is_setback || late,
+    };
+    thrown_back && came.claim.setbacks >= SETBACKS
+}
+
+/// Whether what was just learnt proves that no request to register was carried out.
+fn is_absent(judged: &Judged) -> bool {
+    matches!(
+        judged.next,
+        Next::Event(Event::NotRegistered | Event::ApplyGone | Event::RegisterRefused)
+    )
+}
+
+/// The round is given up, for what the upstream said last.
+fn given_up(came: &Came<'_>, judged: &Judged, code: ReasonCode) -> Event {
+    let said = match came.error {
+        Some(Error {
+            code: Some(code),
+            message,
+            ..
+        }) => format!("said {code}: {message}"),
+        Some(error) => format!("gave no usable answer: {}", error.message),
+        None => "took the device no further".to_owned(),
+    };
+    let text = format!("the upstream was asked for {} and {said}", came.lane);
+    let sent = match came.claim.round.phase {
+        Phase::Check | Phase::Checking => false,
+        Phase::Registering | Phase::Unknown => !is_absent(judged),
+        Phase::Held
+        | Phase::Register
+        | Phase::Creating
+        | Phase::Counting
+        | Phase::Listing
+        | Phase::Unresolved
+        | Phase::Ended => true,
+    };
+    Event::GivenUp {
+        why: Reason::local(code, device::readable(text)),
+        sent,
+    }
+}

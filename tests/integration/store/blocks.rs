@@ -1,0 +1,211 @@
+use registrar::{
+    domain::{
+        Apply, ApplyStatus,
+        waiting::{FailureScope as S, WaitKind},
+    },
+    store::{Blocking, CallMade},
+};
+use sqlx::PgPool;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn call(lane: Lane, scope: Option<S>) -> CallMade {
+    CallMade {
+        lane,
+        upstream_apply: None,
+        took: Duration::ZERO,
+        result: scope.map_or("OK", |_| "Forbidden.RAM").into(),
+        message: scope.map(|_| "not permitted".into()),
+        request_id: None,
+        scope,
+        judged: true,
+    }
+}
+
+/// Has the upstream refuse a claimed round for a reason that reaches so far.
+async fn refuse(store: &Store, claim: &Claim, lane: Lane, scope: S) {
+    let unchanged = Change {
+        round: claim.round.clone(),
+        settle: registrar::domain::round::Settle::Nothing,
+        parts: Vec::new(),
+    };
+    let refused = Record {
+        call: Some(call(lane, Some(scope))),
+        ..record(unchanged)
+    };
+    store.record(claim, &[], &refused).await.unwrap();
+}
+
+/// Has the upstream take a claimed check.
+async fn take(store: &Store, claim: &Claim) {
+    let accepted = Record {
+        call: Some(call(Lane::Check, None)),
+        ..after(claim, Event::CheckAccepted { upstream_apply: 7 }, &[])
+    };
+    store.record(claim, &[], &accepted).await.unwrap();
+}
+
+async fn probe_is_due(pool: &PgPool) {
+    sqlx::query("UPDATE blocks SET probe_at = now() WHERE lifted_at IS NULL")
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+async fn standing(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar("SELECT scope FROM blocks WHERE lifted_at IS NULL ORDER BY scope")
+        .fetch_all(pool)
+        .await
+        .unwrap()
+}
+
+async fn submit(store: &Store, prefix: &str, count: usize) -> Apply {
+    let submission = devices(prefix, count, AfterCheck::Stop);
+    store.submit(&submission, None).await.unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_account_lets_one_round_through_at_a_time_and_the_first_that_passes_lifts_it() {
+    let (store, database) = store().await;
+    for n in 0..5 {
+        submit(&store, &format!("light{n}"), 1).await;
+    }
+    let first = claim(&store, Lane::Check).await.unwrap();
+    refuse(&store, &first, Lane::Check, S::Account).await;
+
+    assert!(claim(&store, Lane::Check).await.is_none());
+    let look = store.look(Lane::Check, 10).await.unwrap();
+    assert_eq!((look.due, look.next), (0, None));
+
+    probe_is_due(&database.pool).await;
+    assert_eq!(store.look(Lane::Check, 10).await.unwrap().due, 5);
+    let mut claims = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let store = store.clone();
+        claims.spawn(async move { claim(&store, Lane::Check).await });
+    }
+    let probes: Vec<_> = claims.join_all().await.into_iter().flatten().collect();
+    assert_eq!(probes.len(), 1);
+    assert!(claim(&store, Lane::Check).await.is_none());
+
+    take(&store, &probes[0]).await;
+    assert_eq!(standing(&database.pool).await, Vec::<String>::new());
+    for _ in 0..4 {
+        assert!(claim(&store, Lane::Check).await.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forbidden_action_stops_its_lane_and_no_other() {
+    let (store, _database) = store().await;
+    submit(&store, "light", 10_001).await;
+    let checked = claim(&store, Lane::Check).await.unwrap();
+    take(&store, &checked).await;
+    let second = claim(&store, Lane::Check).await.unwrap();
+    refuse(&store, &second, Lane::Check, S::Lane).await;
+
+    assert!(claim(&store, Lane::Check).await.is_none());
+    assert!(claim(&store, Lane::Status).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_product_stops_its_apply_for_an_hour_and_no_other() {
+    let (store, database) = store().await;
+    let missing = submit(&store, "gone", 20_001).await;
+    let there = submit(&store, "there", 1).await;
+    let refused = claim(&store, Lane::Check).await.unwrap();
+    assert_eq!((refused.apply, refused.refused_for), (missing.id, None));
+    refuse(&store, &refused, Lane::Check, S::Apply).await;
+
+    let other = claim(&store, Lane::Check).await.unwrap();
+    assert_eq!(other.apply, there.id);
+    assert!(claim(&store, Lane::Check).await.is_none());
+
+    sqlx::query("UPDATE blocks SET since = now() - interval '61 minutes'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let last = claim(&store, Lane::Check).await.unwrap();
+        assert_eq!(last.apply, missing.id);
+        assert!(last.refused_for.unwrap() > HOUR);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_for_a_narrower_reason_lifts_the_wider_block() {
+    let (store, database) = store().await;
+    submit(&store, "light", 1).await;
+    for (scope, left) in [
+        (S::Account, &["ACCOUNT"][..]),
+        (S::Lane, &["LANE"]),
+        (S::Apply, &["APPLY"]),
+        (S::Account, &["ACCOUNT", "APPLY"]),
+        // A call that is throttled says nothing of any.
+        (S::Clock, &["ACCOUNT", "APPLY"]),
+        (S::Call, &[]),
+    ] {
+        probe_is_due(&database.pool).await;
+        let probe = claim(&store, Lane::Check).await.unwrap();
+        refuse(&store, &probe, Lane::Check, scope).await;
+        assert_eq!(standing(&database.pool).await, left, "after {scope}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_apply_waits_for_is_the_widest_block_on_it() {
+    let (store, _database) = store().await;
+    let apply = submit(&store, "light", 10_001).await;
+    let first = claim(&store, Lane::Check).await.unwrap();
+    let second = claim(&store, Lane::Check).await.unwrap();
+
+    refuse(&store, &first, Lane::Check, S::Apply).await;
+    let waiting = store.waiting(apply.id, ApplyStatus::Check).await.unwrap();
+    assert_eq!(waiting.unwrap().kind, WaitKind::BlockedProduct);
+    refuse(&store, &second, Lane::Check, S::Account).await;
+    let waiting = store.waiting(apply.id, ApplyStatus::Check).await.unwrap();
+    let waiting = waiting.unwrap();
+    assert_eq!(waiting.kind, WaitKind::BlockedAccount);
+    assert!(waiting.text.contains("Forbidden.RAM: not permitted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_for_which_a_round_was_blocked_does_not_count() {
+    let (store, database) = store().await;
+    let store = store.with_blocking(Blocking::default());
+    let apply = submit(&store, "light", 1).await;
+    step(
+        &store,
+        Lane::Check,
+        Event::CheckAccepted { upstream_apply: 7 },
+    )
+    .await;
+    sqlx::query("UPDATE rounds SET asked_at = now() - interval '5 hours'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    // Two hours of the account, lifted; one of another lane; of the apply an hour counts.
+    sqlx::query(
+        "INSERT INTO blocks (account, scope, lane, apply_id, since, lifted_at, probe_at, action,
+                             code, message)
+         VALUES ('test', 'ACCOUNT', NULL, NULL, now() - interval '7 hours',
+                 now() - interval '3 hours', now(), '', '', ''),
+                ('test', 'LANE', 'BatchCheckDeviceNames', NULL, now() - interval '2 hours', NULL,
+                 now(), '', '', ''),
+                ('test', 'APPLY', NULL, $1, now() - interval '2 hours', NULL, now(), '', '', '')",
+    )
+    .bind(apply.id.0)
+    .execute(&database.pool)
+    .await
+    .unwrap();
+
+    let asked_ago = claim(&store, Lane::Status)
+        .await
+        .unwrap()
+        .asked_ago
+        .unwrap();
+
+    assert_eq!(asked_ago.as_secs() / 60, 120, "{asked_ago:?}");
+}
