@@ -143,8 +143,9 @@ pub struct Doctor {
     #[command(flatten)]
     pub doctor: doctor::Options,
 
-    /// How lines are written: for people, or as one JSON object a line
+    /// How lines are written: for people (`text`), or as one JSON object a line (`json`)
     #[arg(long, env = "REGISTRAR_OUTPUT", value_enum, default_value_t = cli::Output::Text)]
+    #[arg(hide_possible_values = true)]
     pub output: cli::Output,
 
     /// The upstream.

@@ -7,8 +7,8 @@
 //! | QueryBatchRegisterDeviceStatus, QueryPageByApplyId | an apply that does not exist | they only read, and there is nothing to read |
 //! | BatchRegisterDeviceWithApplyId | an apply that does not exist | only the names of a checked apply are registered, and there is none |
 //!
-//! The upstream looks at permissions before it looks at arguments, so that a refusal of the
-//! arguments tells that the action is allowed.
+//! A refusal of the arguments by the service is taken to tell that the action is allowed: RAM
+//! stands before the service. That order is not published.
 
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ impl Evidence {
         let lanes = self.lanes.iter();
         [product]
             .into_iter()
-            .chain(lanes.map(|(_, heard)| heard.outcome.as_ref().map(|()| ())))
+            .chain(lanes.map(|(_, heard)| heard.outcome.as_ref().copied()))
     }
 
     /// The first refusal for this reason.

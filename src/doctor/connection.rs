@@ -62,8 +62,7 @@ pub(super) fn region(endpoint: &str, evidence: &Evidence) -> Line {
     let Some(region) = region_of(endpoint) else {
         return Line::skip(
             "region",
-            "the endpoint is none of aliyuncs.com and does not tell; it must be in the region of \
-             the product",
+            "this endpoint does not tell its region; see that it is the product's",
         );
     };
     match REGIONS.iter().find(|(known, _)| *known == region) {

@@ -56,7 +56,7 @@ impl Report {
             let count = |verdict| self.count(verdict);
             writeln!(
                 out,
-                "{} ok, {} to know, {} to mend, {} not looked at. Nothing was changed upstream.",
+                "{} ok, {} warn, {} fail, {} skip. Nothing was changed upstream.",
                 count(Verdict::Ok),
                 count(Verdict::Warn),
                 count(Verdict::Fail),
