@@ -90,32 +90,30 @@ fn judged(
         connection::reach(endpoint, evidence),
         connection::region(endpoint, evidence),
     ];
-    let judge = |lines: &mut Vec<Line>, check, judge: &dyn Fn() -> Vec<Line>| {
-        let stop = lines.iter().find(|line| line.stops());
-        let why = stop.map(|stop| format!("not looked at, since {} failed", stop.check));
-        match why {
-            Some(why) => lines.push(Line::skip(check, why)),
+    let rest: [(&'static str, &dyn Fn() -> Vec<Line>); 6] = [
+        ("clock", &|| vec![connection::clock(evidence)]),
+        ("key", &|| vec![connection::key(client, evidence)]),
+        ("account", &|| vec![connection::account(evidence)]),
+        ("product", &|| {
+            vec![product::product(options, endpoint, evidence)]
+        }),
+        ("instance", &|| vec![product::instance(options, evidence)]),
+        ("permission", &|| actions::permissions(evidence)),
+    ];
+    for (check, judge) in rest {
+        match lines
+            .iter()
+            .find(|line| line.stops())
+            .map(|line| line.check)
+        {
+            Some(stop) => {
+                let why = format!("not looked at, since {stop} failed");
+                lines.push(Line::skip(check, why));
+            }
             None => lines.extend(judge()),
         }
-    };
-    judge(&mut lines, "clock", &|| vec![connection::clock(evidence)]);
-    judge(&mut lines, "key", &|| {
-        vec![connection::key(client, evidence)]
-    });
-    judge(&mut lines, "account", &|| {
-        vec![connection::account(evidence)]
-    });
-    judge(&mut lines, "product", &|| {
-        vec![product::product(options, endpoint, evidence)]
-    });
-    judge(&mut lines, "instance", &|| {
-        vec![product::instance(options, evidence)]
-    });
-    judge(&mut lines, "permission", &|| actions::permissions(evidence));
-    lines.extend(
-        rates
-            .iter()
-            .map(|(lane, rate)| actions::quota(*lane, *rate, evidence)),
-    );
+    }
+    let rates = rates.iter();
+    lines.extend(rates.map(|(lane, rate)| actions::quota(*lane, *rate, evidence)));
     lines
 }
