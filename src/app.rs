@@ -22,8 +22,9 @@ use tracing::{Instrument as _, info_span};
 use crate::{
     admin,
     cli::{self, Submit},
-    config::{Command, Config, Dev, Migrate, Serve, Simulate},
+    config::{Command, Config, Dev, Doctor, Migrate, Serve, Simulate},
     dev::Database,
+    doctor,
     hub::Hub,
     service::{self, Health, Service},
     simulator::{self, Simulator},
@@ -41,7 +42,7 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     let default = match config.command {
         Command::Dev(_) => "warn,registrar::app=info",
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
-        Command::Client(_) => "error",
+        Command::Doctor(_) | Command::Client(_) => "error",
     };
     crate::telemetry::start(config.telemetry, default);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -53,6 +54,7 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
             Command::Migrate(settings) => migrate(&settings).await?,
             Command::Simulate(settings) => simulate(settings, stop_on_signal()?).await?,
             Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
+            Command::Doctor(settings) => return examine(*settings).await,
             // A signal ends it as it ends any other tool: what it watches goes on without it.
             Command::Client(command) => return Ok(client(command).await),
         }
@@ -155,6 +157,16 @@ async fn client(command: cli::Command) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Looks at the upstream account; the code says whether something is to be mended.
+async fn examine(settings: Doctor) -> anyhow::Result<ExitCode> {
+    let rates = settings.worker.rates();
+    let json = settings.output == cli::Output::Json;
+    let mut out = BufWriter::new(std::io::stdout());
+    let (options, upstream) = (&settings.doctor, &settings.upstream);
+    let report = doctor::run(options, upstream, &rates, json, &mut out).await?;
+    Ok(ExitCode::from(u8::from(!report.is_well())))
 }
 
 async fn migrate(settings: &Migrate) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{cli, dev, hub, service, simulator, store, telemetry, upstream, worker};
+use crate::{cli, dev, doctor, hub, service, simulator, store, telemetry, upstream, worker};
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
 #[derive(Debug, Parser)]
@@ -30,6 +30,9 @@ pub enum Command {
     Simulate(Simulate),
     /// Serve everything in one process: a private PostgreSQL, the simulator and the service
     Dev(Box<Dev>),
+    /// Look at the upstream account before its first use: key, clock, region, instance, product,
+    /// quotas and permissions, each with what to do. Changes nothing
+    Doctor(Box<Doctor>),
     /// Speak to the service as a client.
     #[command(flatten)]
     Client(cli::Command),
@@ -131,6 +134,38 @@ pub struct Dev {
     pub simulator: simulator::Options,
 }
 
+/// Settings of `doctor`: what to look at, and those of `serve` that say where the upstream is and
+/// how fast it is called.
+#[derive(Clone, Debug, Args)]
+#[command(mut_args(|arg| { let hide = IDLE.contains(&arg.get_id().as_str()); arg.hide(hide) }))]
+pub struct Doctor {
+    /// What to look at.
+    #[command(flatten)]
+    pub doctor: doctor::Options,
+
+    /// How lines are written: for people (`text`), or as one JSON object a line (`json`)
+    #[arg(long, env = "REGISTRAR_OUTPUT", value_enum, default_value_t = cli::Output::Text)]
+    #[arg(hide_possible_values = true)]
+    pub output: cli::Output,
+
+    /// The upstream.
+    #[command(flatten)]
+    pub upstream: upstream::Options,
+
+    /// The rates.
+    #[command(flatten)]
+    pub worker: worker::Options,
+}
+
+/// Settings of the workers that have no say in their rates, and so none in `doctor`.
+const IDLE: [&str; 5] = [
+    "lease",
+    "steps",
+    "permit_window",
+    "probe_every",
+    "upstream_time_window",
+];
+
 impl Config {
     /// What the command line and the environment say, checked. Help that was asked for comes as an
     /// error, too.
@@ -153,6 +188,10 @@ impl Config {
                 database_url(&mut dev.serve.rooms.store);
                 check(dev.simulator.check())?;
                 check(dev.serve.check())?;
+            }
+            Command::Doctor(doctor) => {
+                check(doctor.upstream.check())?;
+                check(doctor.worker.check())?;
             }
             Command::Client(_) => {}
         }

@@ -32,4 +32,5 @@ pub mod telemetry;
 
 pub mod cli;
 pub mod dev;
+pub mod doctor;
 pub mod simulator;

@@ -7,12 +7,14 @@ use std::{
 
 /// Which rooms a room may name, besides itself. `proto` is the generated messages. A file beside
 /// the rooms (`config.rs`) counts as a room of its own.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("upstream", &["domain"]),
     ("hub", &["domain", "store"]),
     ("worker", &["domain", "store", "upstream"]),
+    // It looks at an account before there is a database.
+    ("doctor", &["domain", "upstream"]),
     ("service", &["domain", "store", "hub", "proto"]),
     // It meets the rest on the wire, so that one wrong rule cannot flatter both sides.
     ("simulator", &[]),
@@ -28,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "upstream",
             "hub",
             "worker",
+            "doctor",
             "service",
             "admin",
             "cli",

@@ -40,6 +40,7 @@ pub enum Action {
     QueryBatchRegisterDeviceStatus,
     BatchRegisterDeviceWithApplyId,
     QueryPageByApplyId,
+    QueryProduct,
 }
 
 /// Which product a call is about.
@@ -74,6 +75,9 @@ pub struct Answer<T> {
     pub took: Duration,
     /// When the upstream answered, by its own clock where it said so and by ours otherwise.
     pub at: OffsetDateTime,
+    /// How far the upstream's clock is ahead of this machine's, if the answer had a date: vague by
+    /// its whole seconds and the way of the answer.
+    pub skew: Option<time::Duration>,
 }
 
 impl Action {
@@ -84,6 +88,7 @@ impl Action {
             Self::QueryBatchRegisterDeviceStatus => "QueryBatchRegisterDeviceStatus",
             Self::BatchRegisterDeviceWithApplyId => "BatchRegisterDeviceWithApplyId",
             Self::QueryPageByApplyId => "QueryPageByApplyId",
+            Self::QueryProduct => "QueryProduct",
         }
     }
 }
@@ -149,6 +154,7 @@ impl<T> Call<T> {
             at: at.unwrap_or_else(|| self.client.shared.clock.now()),
             request_id: heard.request_id,
             http_status: heard.http_status,
+            skew: heard.skew,
             took: begun.elapsed(),
         }
     }
@@ -322,6 +328,7 @@ struct Heard {
     http_status: Option<u16>,
     request_id: Option<String>,
     date: Option<String>,
+    skew: Option<time::Duration>,
     retry_after: Option<Duration>,
 }
 
@@ -337,6 +344,8 @@ impl Heard {
         self.http_status = Some(response.status().as_u16());
         self.request_id = header("x-acs-request-id");
         self.date = header(DATE.as_str());
+        // Taken now, since a long body would make the date look old.
+        self.skew = self.date.as_deref().and_then(clock::skew);
         self.retry_after = number("x-acs-retry-after")
             .map(Duration::from_millis)
             .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs))

@@ -10,6 +10,7 @@ use crate::upstream::{
     Options,
     call::{Action, Call, Product},
     clock::Clock,
+    product::{self, ProductInfo},
     secret::{Redaction, Secret},
     signature::{Credentials, encode},
     wire::{self, Checked, Page, Registered, Status, Take},
@@ -161,6 +162,30 @@ impl Client {
         .with("CurrentPage", &page.to_string())
         .with("PageSize", PAGE_SIZE);
         self.bodyless(Action::QueryPageByApplyId, query, wire::page)
+    }
+
+    /// Asks what is known of a product.
+    pub fn product(&self, product: Product<'_>) -> Call<ProductInfo> {
+        self.bodyless(Action::QueryProduct, product.pairs(), product::product)
+    }
+
+    /// Where calls go, such as `https://iot.cn-shanghai.aliyuncs.com`.
+    pub fn endpoint(&self) -> &str {
+        self.shared.origin.as_str().trim_end_matches('/')
+    }
+
+    /// Enough of the AccessKey ID to know it by, and never all of it.
+    pub fn masked_key_id(&self) -> String {
+        let id = &self.shared.credentials.id;
+        let all = id.chars().count();
+        let end = if all >= 16 { all - 4 } else { all };
+        let shown = id.chars().take(4.min(all / 2));
+        shown.chain(['…']).chain(id.chars().skip(end)).collect()
+    }
+
+    /// Whether the key is one of STS, which ends within hours.
+    pub fn has_temporary_key(&self) -> bool {
+        self.shared.credentials.token.is_some()
     }
 
     fn bodyless<T>(&self, action: Action, query: Pairs, take: Take<T>) -> Call<T> {
@@ -346,5 +371,24 @@ mod tests {
         let printed = format!("{options:?} {client:?} {:?}", client.status(product, 1));
 
         assert!(!printed.contains("canary"), "{printed}");
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_ends_and_its_endpoint_by_its_url() {
+        let client = |id: &str| {
+            Client::new(&Options {
+                upstream_url: Some("http://127.0.0.1:1".into()),
+                upstream_access_key_id: Some(id.into()),
+                ..options()
+            })
+            .unwrap()
+        };
+        let masked = |id: &str| client(id).masked_key_id();
+
+        assert_eq!(masked("LTAI5tExampleOfAKeyId1"), "LTAI…yId1");
+        assert_eq!(masked("simulator"), "simu…");
+        assert_eq!(masked("abc"), "a…");
+        assert_eq!(client("id").endpoint(), "http://127.0.0.1:1");
+        assert!(!client("id").has_temporary_key());
     }
 }

@@ -83,6 +83,11 @@ pub(super) fn parse(header: &str) -> Option<OffsetDateTime> {
         .map(PrimitiveDateTime::assume_utc)
 }
 
+/// How far the clock of this header is ahead of the machine's, uncorrected.
+pub(super) fn skew(header: &str) -> Option<time::Duration> {
+    parse(header).map(|theirs| theirs - wall_clock())
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a signature is dated by the machine that signs; the database may be elsewhere"

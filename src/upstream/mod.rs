@@ -16,6 +16,7 @@ mod clock;
 mod codes;
 mod errors;
 mod loose;
+mod product;
 mod refused;
 mod secret;
 mod signature;
@@ -29,6 +30,7 @@ pub use self::{
     call::{Action, Answer, Call, Product},
     client::Client,
     errors::{Error, Scope, Verdict},
+    product::ProductInfo,
     refused::{Kind, Refused},
     secret::Secret,
     wire::{Checked, Page, Phase, Registered, Status},

@@ -67,7 +67,7 @@ pub(super) struct Envelope {
     error_message: Option<String>,
     message: Option<String>,
     pub(super) request_id: Option<String>,
-    data: Option<Data>,
+    pub(super) data: Option<Data>,
     apply_device_list: List<Row>,
     total: Number,
     page_count: Number,
@@ -75,7 +75,7 @@ pub(super) struct Envelope {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Data {
+pub(super) struct Data {
     apply_id: Number,
     status: Option<String>,
     valid_list: List<String>,
@@ -85,6 +85,11 @@ struct Data {
     invalid_device_name_list: List<String>,
     invalid_device_nickname_list: List<String>,
     repeated_device_name_list: List<String>,
+    // Of a product.
+    pub(super) product_name: Option<String>,
+    pub(super) auth_type: Option<String>,
+    pub(super) node_type: Number,
+    pub(super) device_count: Number,
 }
 
 /// The part of an answer that says whether it is a refusal.

@@ -9,6 +9,7 @@
 mod again;
 mod api_docs;
 mod crash;
+mod doctor;
 mod flow;
 mod private_postgres;
 mod store;

@@ -31,6 +31,7 @@ async fn error_after(turn: Turn) -> Answer<Error> {
         http_status: answer.http_status,
         took: answer.took,
         at: time::OffsetDateTime::UNIX_EPOCH,
+        skew: answer.skew,
     }
 }
 
@@ -82,7 +83,7 @@ async fn a_call_goes_out_as_the_sdk_would_send_it_and_each_send_has_its_own_nonc
 #[tokio::test]
 async fn every_action_says_what_the_documents_want() {
     let body = r#"{"Success":true,"Total":1,"Data":{"ApplyId":9}}"#;
-    let mut far = FarEnd::new((0..4).map(|_| answer(200, "", body))).await;
+    let mut far = FarEnd::new((0..5).map(|_| answer(200, "", body))).await;
     let plain = Product {
         iot_instance_id: None,
         ..PRODUCT
@@ -106,6 +107,8 @@ async fn every_action_says_what_the_documents_want() {
     assert_eq!(registered.outcome.unwrap().apply_id, Some(9));
     let page = far.client.page(plain, 9, 3).send(soon(), None).await;
     assert_eq!(page.outcome.unwrap().total, 1);
+    let product = far.client.product(PRODUCT).send(soon(), None).await;
+    assert_eq!(product.outcome.unwrap().auth_type, None);
 
     let check = far.heard();
     assert!(check.starts_with("POST /?ProductKey=a1BwAGVtest HTTP/1.1\r\n"));
@@ -122,6 +125,11 @@ async fn every_action_says_what_the_documents_want() {
         far.heard()
             .starts_with("POST /?ApplyId=9&CurrentPage=3&PageSize=50 HTTP/1.1\r\n")
     );
+    let product = far.heard();
+    assert!(
+        product.starts_with("POST /?IotInstanceId=iot-cn-1&ProductKey=a1BwAGVtest HTTP/1.1\r\n")
+    );
+    assert!(product.contains("\r\nx-acs-action: QueryProduct\r\n"));
 }
 
 #[tokio::test]
@@ -305,7 +313,9 @@ async fn a_refused_clock_is_corrected_once_by_the_date_of_the_answer() {
     let mut far = FarEnd::new([expired(), expired()]).await;
     let call = far.client.status(PRODUCT, 7);
 
-    let first = call.send(soon(), None).await.outcome.unwrap_err();
+    let first = call.send(soon(), None).await;
+    assert!(first.skew.is_some_and(|skew| skew.whole_minutes() != 0));
+    let first = first.outcome.unwrap_err();
     let again = call.send(soon(), None).await.outcome.unwrap_err();
 
     assert_eq!((first.scope, first.clock_corrected), (Scope::Clock, true));
