@@ -40,6 +40,17 @@ impl Complaints {
         }
     }
 
+    /// There are more devices than are taken at once.
+    pub(super) fn about_devices(&mut self, size: usize) {
+        self.add_args(
+            format_args!("devices"),
+            format_args!(
+                "holds {size} devices and at most 100,000 are taken at once; split them into \
+                 several applies"
+            ),
+        );
+    }
+
     pub(super) fn about_apply_id(&mut self, id: i64) {
         if id <= 0 {
             self.add(
