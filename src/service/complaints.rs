@@ -1,6 +1,9 @@
 //! Complaints: what is wrong with a request, gathered so that a caller learns all of it at once.
 
-use std::{collections::HashMap, fmt::Arguments};
+use std::{
+    collections::HashMap,
+    fmt::{Arguments, Display},
+};
 
 use tonic::Status;
 use tonic_types::FieldViolation;
@@ -41,7 +44,7 @@ impl Complaints {
     }
 
     /// There are more devices than are taken at once.
-    pub(super) fn about_devices(&mut self, size: usize) {
+    pub(super) fn about_devices(&mut self, size: impl Display) {
         self.add_args(
             format_args!("devices"),
             format_args!(

@@ -28,18 +28,23 @@ const UNPACKED_LABELS: usize = 1_000;
 
 /// Refuses a message of far more devices or labels than are taken.
 pub(super) fn bounded(message: &[u8]) -> Result<(), Status> {
-    let count = |number| {
-        fields(message)
-            .filter(|field| field.number == number)
-            .count()
-    };
-    let (devices, labels) = (count(DEVICE), count(LABEL));
+    let (mut devices, mut labels) = (0, 0);
     let mut complaints = Complaints::default();
-    if devices > UNPACKED {
-        complaints.about_devices(devices);
-    }
-    if labels > UNPACKED_LABELS {
-        complaints.add("labels", "are more than 1,000 and at most 16 are taken");
+    for field in fields(message) {
+        match field.number {
+            DEVICE => devices += 1,
+            LABEL => labels += 1,
+            _ => {}
+        }
+        // No further: the rest may be millions.
+        if devices > UNPACKED {
+            complaints.about_devices("more than 200,000");
+            break;
+        }
+        if labels > UNPACKED_LABELS {
+            complaints.add("labels", "are more than 1,000 and at most 16 are taken");
+            break;
+        }
     }
     complaints.refuse()
 }
