@@ -2,7 +2,8 @@
 //!
 //! A handler is a sentence: `convert` turns the message into values of the domain or refuses it,
 //! the store acts, `answer` turns the result into a message, and `status` turns what failed
-//! into a code. Nothing here knows about workers: they meet in rows.
+//! into a code. `transport` stands before all calls and puts the library's own refusals into our
+//! words. Nothing here knows about workers: they meet in rows.
 //!
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 

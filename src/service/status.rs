@@ -113,7 +113,10 @@ pub(super) fn stopping(apply: ApplyId, seen: i64) -> Status {
 }
 
 fn no_such_apply(id: ApplyId) -> Status {
-    let message = format!("apply {id} does not exist");
+    let message = format!(
+        "apply {id} does not exist, or was removed long after it settled; ListApplies tells which \
+         there are"
+    );
     let mut details = info("APPLY_NOT_FOUND", [("apply_id", id.to_string())]);
     details.set_resource_info("registrar.v1.Apply", id.to_string(), "", message.clone());
     Status::with_error_details(Code::NotFound, message, details)

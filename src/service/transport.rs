@@ -150,10 +150,13 @@ mod tests {
     #[tokio::test]
     async fn what_the_api_refuses_stays_as_it_is() {
         let ours = status::of(Error::NoSuchApply(ApplyId(7)));
-        let status = answer(Answers(Some(ours)), request("/a/B")).await;
+        let status = answer(Answers(Some(ours.clone())), request("/a/B")).await;
 
-        assert_eq!(status.code(), Code::NotFound);
-        assert_eq!(status.message(), "apply 7 does not exist");
+        assert_eq!(
+            (status.code(), status.message()),
+            (ours.code(), ours.message())
+        );
+        assert_eq!(status.details(), ours.details());
     }
 
     #[tokio::test]

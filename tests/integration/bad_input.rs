@@ -3,7 +3,7 @@
 
 mod table;
 
-use std::fs;
+use std::collections::BTreeMap;
 
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -29,6 +29,7 @@ use tower::Service as _;
 use self::table::{MIB, Row, submission};
 use crate::support::{
     database::database,
+    root,
     stack::{Client, PATIENCE, Server, Upstream, list_devices, named},
 };
 
@@ -75,20 +76,41 @@ fn reasons(status: &Status) -> Vec<String> {
         .collect()
 }
 
+/// The code of each reason, as docs/api.md has them in its table.
+fn documented() -> BTreeMap<String, String> {
+    let document = std::fs::read_to_string(root().join("docs/api.md")).unwrap();
+    let mut code = String::new();
+    let mut documented = BTreeMap::new();
+    for line in document.lines().filter(|line| line.starts_with("| ")) {
+        let mut columns = line.split('|').map(str::trim).skip(1);
+        let first = columns.next().unwrap();
+        if !first.is_empty() {
+            // As the library spells it: InvalidArgument.
+            let words = first
+                .split('_')
+                .map(|word| word[..1].to_owned() + &word[1..].to_lowercase());
+            code = words.collect();
+        }
+        let reasons = columns.next().unwrap().split(", ");
+        documented.extend(reasons.map(|reason| (reason.to_owned(), code.clone())));
+    }
+    documented
+}
+
 async fn channel(address: &str) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     endpoint.connect().await.unwrap()
 }
 
-/// Passes one connection on to the server, with the headers of its call replaced by those of a
-/// GetApply that has one millisecond: a client with that deadline would not wait for the answer.
-async fn in_a_millisecond(server: String) -> String {
+/// Passes one connection on to the server, with the headers of its call replaced by others that
+/// give it one millisecond: a client with that deadline would not wait for the answer.
+async fn in_a_millisecond(server: String, path: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let headers: [(&str, &str); 6] = [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", "/registrar.v1.RegistrarService/GetApply"),
+        (":path", path),
         (":authority", "registrar"),
         ("content-type", "application/grpc"),
         ("grpc-timeout", "1m"),
@@ -136,7 +158,7 @@ async fn in_a_millisecond(server: String) -> String {
 /// A line of /proc/PID/status, in bytes.
 #[cfg(target_os = "linux")]
 fn memory(server: &Server, what: &str) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with(what)).unwrap();
     let kibibytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kibibytes * 1024
@@ -167,7 +189,7 @@ async fn bad_input_gets_its_code_and_what_to_do_and_takes_no_memory() {
     #[cfg(target_os = "linux")]
     let idle = {
         // Forgets the peak so far.
-        fs::write(format!("/proc/{}/clear_refs", server.child.id()), "5").unwrap();
+        std::fs::write(format!("/proc/{}/clear_refs", server.child.id()), "5").unwrap();
         memory(&server, "VmRSS")
     };
 
@@ -177,6 +199,10 @@ async fn bad_input_gets_its_code_and_what_to_do_and_takes_no_memory() {
         table::unreadable(),
         table::too_large(),
     ];
+    let documented = documented();
+    for row in rows.iter().flatten().chain([&table::too_slow()]) {
+        assert_eq!(documented.get(row.reason), Some(&format!("{:?}", row.code)));
+    }
     for row in rows.iter().flatten() {
         row.is_refused_as_documented(&mut channel).await;
     }
@@ -220,12 +246,16 @@ async fn unpacked_to_17_mib(server: &Server) {
 async fn a_call_that_its_deadline_cuts_off_is_told_how_to_learn_its_answer() {
     let database = database().await;
     let upstream = Upstream::start(&[]).await;
-    let server = Server::start(&database.url(), &upstream.url, &[]);
-    let address = in_a_millisecond(server.address.clone()).await;
-    let mut channel = channel(&address).await;
-
+    let one_at_a_time = ["--submissions-at-once", "1"];
+    let server = Server::start(&database.url(), &upstream.url, &one_at_a_time);
     let row = table::too_slow();
-    row.is_refused_as_documented(&mut channel).await;
+    let address = in_a_millisecond(server.address.clone(), row.path).await;
+
+    row.is_refused_as_documented(&mut channel(&address).await)
+        .await;
+
+    let (apply, _) = refused_apply(&mut server.client().await).await;
+    assert!(apply > 0, "its place is free for the next");
 }
 
 #[tokio::test(flavor = "multi_thread")]

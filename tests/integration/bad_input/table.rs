@@ -101,7 +101,7 @@ pub(super) fn states(apply_id: i64) -> Vec<Row> {
     let register = RegisterRequest { apply_id, ..Default::default() };
     let name = |says| (Code::NotFound, "UNKNOWN_NAME", says);
     vec![
-        sent("unknown id", method!("GetApply"), stranger, (Code::NotFound, "APPLY_NOT_FOUND", "does not exist")),
+        sent("unknown id", method!("GetApply"), stranger, (Code::NotFound, "APPLY_NOT_FOUND", "ListApplies tells which there are")),
         sent("wrong status", method!("Register"), register,
             (Code::FailedPrecondition, "APPLY_HAS_NO_VALID_DEVICE", "submit corrected devices")),
         raw("health of a stranger", "/grpc.health.v1.Health/Check", framed(b"\x0a\x01x"), name("it serves registrar.v1")),
@@ -159,11 +159,13 @@ pub(super) fn unreadable() -> Vec<Row> {
 
 /// What takes longer than its caller waits.
 pub(super) fn too_slow() -> Row {
-    let request = GetApplyRequest {
-        apply_id: 1,
-        ..Default::default()
-    };
     let says = "call again with the same request_id and a longer deadline";
     let expected = (Code::DeadlineExceeded, "DEADLINE_EXCEEDED", says);
-    sent("a deadline of 1 ms", method!("GetApply"), request, expected)
+    let submission = submission(vec![named("light-1")]);
+    sent(
+        "a deadline of 1 ms",
+        method!("CheckDevices"),
+        submission,
+        expected,
+    )
 }
