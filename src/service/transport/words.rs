@@ -59,7 +59,7 @@ pub(super) fn in_our_words(response: Response<Body>, call: Call) -> Response<Bod
     rewritten
 }
 
-/// A message is not what its method takes. `what` says more where more is known.
+/// A message is not what its method takes.
 pub(in crate::service) fn unreadable() -> Status {
     let message = "the message cannot be read: it is cut short, not of this method, not compressed \
                    as it says, or holds text that is not UTF-8; encode it by registrar.v1";
@@ -99,14 +99,14 @@ fn of_transport(code: Code, call: &Call, encodings: Option<&[u8]>) -> Status {
 }
 
 fn too_large(call: &Call) -> Status {
-    let (most, what_to_do) = match call.largest.checked_div(1 << 20) {
-        Some(mebibytes @ 1..) => (
-            format!("{mebibytes} MiB"),
-            "split the devices into several applies",
-        ),
-        _ => (
+    let (most, what_to_do) = match call.largest >> 20 {
+        0 => (
             format!("{} KiB", call.largest >> 10),
             "only CheckDevices takes large messages",
+        ),
+        mebibytes => (
+            format!("{mebibytes} MiB"),
+            "split the devices into several applies",
         ),
     };
     let message = format!("a message of this method may have at most {most}; {what_to_do}");
