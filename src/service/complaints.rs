@@ -1,6 +1,9 @@
 //! Complaints: what is wrong with a request, gathered so that a caller learns all of it at once.
 
-use std::{collections::HashMap, fmt::Arguments};
+use std::{
+    collections::HashMap,
+    fmt::{Arguments, Display},
+};
 
 use tonic::Status;
 use tonic_types::FieldViolation;
@@ -38,6 +41,17 @@ impl Complaints {
         } else {
             self.more += 1;
         }
+    }
+
+    /// There are more devices than are taken at once.
+    pub(super) fn about_devices(&mut self, size: impl Display) {
+        self.add_args(
+            format_args!("devices"),
+            format_args!(
+                "holds {size} devices and at most 100,000 are taken at once; split them into \
+                 several applies"
+            ),
+        );
     }
 
     pub(super) fn about_apply_id(&mut self, id: i64) {

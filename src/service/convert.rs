@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Devices of one apply. More take several applies.
-const DEVICES: usize = 100_000;
+pub(super) const DEVICES: usize = 100_000;
 
 /// Characters of a product key and of an instance.
 const KEY: usize = 64;
@@ -35,13 +35,7 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
         _ if request.generated.is_some() => {}
         0 => complaints.add("devices", "must hold at least one device"),
         1..=DEVICES => {}
-        size => complaints.add_args(
-            format_args!("devices"),
-            format_args!(
-                "holds {size} devices and at most 100,000 are taken at once; split them into \
-                 several applies"
-            ),
-        ),
+        size => complaints.about_devices(size),
     }
     let after_check = match pb::AfterCheck::try_from(request.after_check) {
         Ok(pb::AfterCheck::Unspecified | pb::AfterCheck::Stop) => AfterCheck::Stop,

@@ -2,7 +2,8 @@
 //!
 //! A handler is a sentence: `convert` turns the message into values of the domain or refuses it,
 //! the store acts, `answer` turns the result into a message, and `status` turns what failed
-//! into a code. Nothing here knows about workers: they meet in rows.
+//! into a code. `transport` stands before all calls and puts the library's own refusals into our
+//! words. Nothing here knows about workers: they meet in rows.
 //!
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
@@ -14,12 +15,14 @@ mod explain;
 mod find;
 mod health;
 mod list;
+mod packed;
 mod page_token;
 mod quota;
 mod read;
 mod requests;
 mod serve;
 mod status;
+mod submissions;
 mod submit;
 mod transport;
 mod waits;
@@ -46,6 +49,10 @@ pub use serve::serve;
 /// devices have 13.5 MB when every name and nickname is as long as allowed, and some 3 MB as a
 /// rule.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// The largest message of every other call. The longest that makes sense, ListApplies with 16 long
+/// labels, has some 6 kB.
+pub const MAX_SMALL_MESSAGE: usize = 64 * 1024;
 
 /// Watches that look up their apply at one time. When a server stops, the watchers of it come to
 /// the others all at once; they leave most of the connections to other calls.

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tonic::{
-    codec::CompressionEncoding,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::transport::{Server, server::TcpIncoming};
+use tower::layer::layer_fn;
 
-use super::{Health, MAX_MESSAGE, Service, transport::Transport};
-use crate::proto::{DESCRIPTORS, registrar_service_server::RegistrarServiceServer};
+use super::{Health, MAX_SMALL_MESSAGE, Service, submissions::Api, transport::Transport};
+use crate::proto::DESCRIPTORS;
 
 /// A peer that is silent for so long is asked for a sign of life, and is gone if it gives none in
 /// time. Watches may be silent for minutes, and proxies drop what is silent for longer.
@@ -26,9 +24,6 @@ pub async fn serve(
     grace: Duration,
 ) -> anyhow::Result<()> {
     let Service { options, stop, .. } = service.clone();
-    let api = RegistrarServiceServer::new(service)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .accept_compressed(CompressionEncoding::Gzip);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -36,18 +31,21 @@ pub async fn serve(
             // So that clients which ask for descriptors can show the details of an error.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
+    let newest = reflection().build_v1().context("the API's descriptors")?;
+    let older = reflection()
+        .build_v1alpha()
+        .context("the API's descriptors")?;
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(options.streams_per_connection)
-        .add_service(Transport::new(api, &options))
-        .add_service(health.server())
-        .add_service(reflection().build_v1().context("the API's descriptors")?)
-        .add_service(
-            reflection()
-                .build_v1alpha()
-                .context("the API's descriptors")?,
-        )
+        .layer(layer_fn(|services| {
+            Transport::new(services, options.call_timeout)
+        }))
+        .add_service(Api::new(service))
+        .add_service(health.server().max_decoding_message_size(MAX_SMALL_MESSAGE))
+        .add_service(newest.max_decoding_message_size(MAX_SMALL_MESSAGE))
+        .add_service(older.max_decoding_message_size(MAX_SMALL_MESSAGE))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             async {

@@ -112,43 +112,11 @@ pub(super) fn stopping(apply: ApplyId, seen: i64) -> Status {
     unavailable("SERVER_STOPPING", &message, metadata)
 }
 
-/// A call took longer than the server gives it.
-pub(super) fn too_slow(limit: Duration) -> Status {
-    let message = format!(
-        "the call took longer than {} s; an apply that was stored goes on",
-        limit.as_secs_f64()
-    );
-    Status::with_error_details(Code::DeadlineExceeded, message, info("CALL_TIMEOUT", []))
-}
-
-/// What the transport refused, in our words.
-pub(super) fn of_transport(code: Code) -> Status {
-    let (code, reason, message) = match code {
-        // The transport calls a message that is too large out of range.
-        Code::OutOfRange | Code::ResourceExhausted => (
-            Code::ResourceExhausted,
-            "MESSAGE_TOO_LARGE",
-            "a message may have at most 16 MiB; split the devices into several applies",
-        ),
-        // The transport takes a message that it cannot read for a fault of its own.
-        Code::Internal | Code::InvalidArgument => (
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
-            "the message cannot be read: it is cut short, not of this method, or holds text that \
-             is not UTF-8",
-        ),
-        Code::Unimplemented => (
-            Code::Unimplemented,
-            "UNIMPLEMENTED",
-            "this server does not know the method, or the encoding of the message",
-        ),
-        other => (other, "CALL_CUT_OFF", "the call was cut off"),
-    };
-    Status::with_error_details(code, message, info(reason, []))
-}
-
 fn no_such_apply(id: ApplyId) -> Status {
-    let message = format!("apply {id} does not exist");
+    let message = format!(
+        "apply {id} does not exist, or was removed long after it settled; ListApplies tells which \
+         there are"
+    );
     let mut details = info("APPLY_NOT_FOUND", [("apply_id", id.to_string())]);
     details.set_resource_info("registrar.v1.Apply", id.to_string(), "", message.clone());
     Status::with_error_details(Code::NotFound, message, details)
@@ -204,7 +172,11 @@ fn unavailable(
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
-fn info(reason: &str, metadata: impl IntoIterator<Item = (&'static str, String)>) -> ErrorDetails {
+/// The one reason that every failure has.
+pub(super) fn info(
+    reason: &str,
+    metadata: impl IntoIterator<Item = (&'static str, String)>,
+) -> ErrorDetails {
     let metadata: HashMap<String, String> = metadata
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
@@ -235,9 +207,6 @@ mod tests {
             invalid(vec![FieldViolation::new("devices", "is empty")], 0),
             from_the_future(APPLY, 9, 4),
             stopping(APPLY, 3),
-            too_slow(Duration::from_secs(60)),
-            of_transport(Code::OutOfRange),
-            of_transport(Code::Unknown),
         ];
 
         for status in all {
@@ -324,19 +293,6 @@ mod tests {
                 .unwrap()
                 .retry_delay
                 .is_some()
-        );
-    }
-
-    #[test]
-    fn a_message_that_is_too_large_exhausts_a_resource() {
-        assert_eq!(
-            of_transport(Code::OutOfRange).code(),
-            Code::ResourceExhausted
-        );
-        assert_eq!(of_transport(Code::Internal).code(), Code::InvalidArgument);
-        assert_eq!(
-            of_transport(Code::Unimplemented).code(),
-            Code::Unimplemented
         );
     }
 }

@@ -1,46 +1,40 @@
-//! What happens to a call before a message is read and after the transport has refused one.
-//!
-//! Bounds how many submissions are in memory and how long a call may take, and puts refusals of the
-//! transport itself (too large, not readable, not known) into the words of this API.
+//! What stands before every call: what a call of gRPC must look like, how long it may take, and
+//! refusals of the transport itself (too large, not readable, not known) in the words of this API.
+
+mod call;
+mod deadline;
+mod words;
 
 use std::{
     convert::Infallible,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
-use tokio::sync::Semaphore;
-use tonic::{Status, body::Body, server::NamedService};
+use http::{Request, Response};
+use tonic::body::Body;
 use tower::Service;
 
-use super::{Options, status};
+use self::{call::Call, deadline::Deadline};
 
-const SUBMISSION: &str = "/registrar.v1.RegistrarService/CheckDevices";
+pub(super) use self::words::unreadable;
 
-/// Stands before the API.
+/// Stands before all services of the server.
 #[derive(Clone, Debug)]
 pub(super) struct Transport<S> {
     inner: S,
-    submissions: Arc<Semaphore>,
     call_timeout: Duration,
 }
 
 impl<S> Transport<S> {
-    pub(super) fn new(inner: S, options: &Options) -> Self {
-        let submissions = Arc::new(Semaphore::new(options.submissions_at_once as usize));
+    /// Gives each call at most `call_timeout`.
+    pub(super) fn new(inner: S, call_timeout: Duration) -> Self {
         Self {
             inner,
-            submissions,
-            call_timeout: options.call_timeout,
+            call_timeout,
         }
     }
-}
-
-impl<S: NamedService> NamedService for Transport<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 impl<S> Service<Request<Body>> for Transport<S>
@@ -58,126 +52,119 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // Before anything else: the library's own clock of the call starts when this returns.
+        let deadline = Deadline::of(request.headers(), self.call_timeout);
         // The clone has not been asked whether it is ready, so it stays here for the next call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let submissions = self.submissions.clone();
-        let call_timeout = self.call_timeout;
         Box::pin(async move {
-            let answer = async {
-                // Taken before the body is read: until then a caller holds no more than a window.
-                let _permit = match request.uri().path() == SUBMISSION {
-                    true => Some(submissions.acquire().await.expect("never closed")),
-                    false => None,
-                };
-                inner.call(request).await
-            };
-            match tokio::time::timeout(call_timeout, answer).await {
-                Ok(Ok(response)) => Ok(in_our_words(response)),
-                Err(_) => Ok(status::too_slow(call_timeout).into_http()),
+            if let Some(refusal) = words::not_grpc(&request) {
+                return Ok(refusal);
+            }
+            let call = Call::of(&request);
+            match deadline.hold(inner.call(request)).await {
+                Ok(Ok(response)) => Ok(words::in_our_words(response, call)),
+                Err(too_slow) => Ok(too_slow.into_http()),
             }
         })
     }
 }
 
-/// Rewrites a refusal that has no details: ours all have.
-fn in_our_words(response: Response<Body>) -> Response<Body> {
-    let Some(refusal) = refusal_of_transport(response.headers()) else {
-        return response;
-    };
-    let mut rewritten = status::of_transport(refusal.code()).into_http();
-    // Says which encodings are known where the caller's is not.
-    if let Some(encodings) = response.headers().get("grpc-accept-encoding") {
-        rewritten
-            .headers_mut()
-            .insert("grpc-accept-encoding", encodings.clone());
-    }
-    rewritten
-}
-
-fn refusal_of_transport(headers: &HeaderMap) -> Option<Status> {
-    let status = Status::from_header_map(headers)?;
-    (status.code() != tonic::Code::Ok && status.details().is_empty()).then_some(status)
-}
-
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
+    use tonic::{Code, Status};
     use tonic_types::StatusExt as _;
 
     use super::*;
-    use crate::{domain::ApplyId, store::Error};
+    use crate::{domain::ApplyId, service::status, store::Error};
 
-    /// Never answers.
+    /// Answers with what it was made with, or never.
     #[derive(Clone)]
-    struct Silent;
+    struct Answers(Option<Status>);
 
-    impl Service<Request<Body>> for Silent {
+    impl Service<Request<Body>> for Answers {
         type Response = Response<Body>;
         type Error = Infallible;
-        type Future = std::future::Pending<Result<Response<Body>, Infallible>>;
+        type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
             Poll::Ready(Ok(()))
         }
 
         fn call(&mut self, _: Request<Body>) -> Self::Future {
-            std::future::pending()
+            let status = self.0.clone();
+            Box::pin(async {
+                match status {
+                    Some(status) => Ok(status.into_http()),
+                    None => std::future::pending().await,
+                }
+            })
         }
     }
 
-    fn status_after(status: Status) -> Status {
-        let response = in_our_words(status.into_http());
-        Status::from_header_map(response.headers()).unwrap()
+    fn request(path: &str) -> http::request::Builder {
+        Request::post(path).header("content-type", "application/grpc")
+    }
+
+    async fn answer(answers: Answers, request: http::request::Builder) -> Status {
+        let mut transport = Transport::new(answers, Duration::from_secs(60));
+        let response = transport.call(request.body(Body::empty()).unwrap()).await;
+        Status::from_header_map(response.unwrap().headers()).unwrap()
+    }
+
+    fn reason(status: &Status) -> String {
+        status.get_details_error_info().unwrap().reason
     }
 
     #[tokio::test]
-    async fn a_call_that_takes_too_long_is_ended_and_gives_its_place_to_the_next() {
-        let options = Options {
-            heartbeat: Duration::from_secs(15),
-            streams_per_connection: 1,
-            submissions_at_once: 1,
-            call_timeout: Duration::from_millis(1),
-        };
-        let mut transport = Transport::new(Silent, &options);
+    async fn a_call_ends_with_the_deadline_of_the_caller() {
+        let call = request("/a/B").header("grpc-timeout", "1m");
+        let status = answer(Answers(None), call).await;
 
-        for _ in 0..2 {
-            let request = Request::builder()
-                .uri(SUBMISSION)
-                .body(Body::empty())
-                .unwrap();
-            let response = transport.call(request).await.unwrap();
-
-            let status = Status::from_header_map(response.headers()).unwrap();
-            assert_eq!(status.code(), Code::DeadlineExceeded);
-            assert_eq!(transport.submissions.available_permits(), 1);
-        }
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(reason(&status), "DEADLINE_EXCEEDED");
+        let what_to_do = "with the same request_id and a longer deadline";
+        assert!(status.message().contains(what_to_do), "{status}");
     }
 
-    #[test]
-    fn no_text_of_a_library_reaches_a_caller() {
-        let status = status_after(Status::out_of_range(
-            "Error, decoded message length too large",
-        ));
+    #[tokio::test]
+    async fn a_call_ends_with_the_time_that_the_server_gives_it() {
+        let mut transport = Transport::new(Answers(None), Duration::from_millis(1));
+        let call = request("/a/B").header("grpc-timeout", "99S");
+        let response = transport.call(call.body(Body::empty()).unwrap()).await;
+
+        let status = Status::from_header_map(response.unwrap().headers()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(reason(&status), "CALL_TIMEOUT");
+    }
+
+    #[tokio::test]
+    async fn no_text_of_a_library_reaches_a_caller() {
+        let library = Status::out_of_range("Error, decoded message length too large");
+        let status = answer(Answers(Some(library)), request("/a/B")).await;
 
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert!(status.message().contains("16 MiB"), "{status}");
+        assert_eq!(reason(&status), "MESSAGE_TOO_LARGE");
+    }
+
+    #[tokio::test]
+    async fn what_the_api_refuses_stays_as_it_is() {
+        let ours = status::of(Error::NoSuchApply(ApplyId(7)));
+        let status = answer(Answers(Some(ours.clone())), request("/a/B")).await;
+
         assert_eq!(
-            status.get_details_error_info().unwrap().reason,
-            "MESSAGE_TOO_LARGE"
+            (status.code(), status.message()),
+            (ours.code(), ours.message())
         );
+        assert_eq!(status.details(), ours.details());
     }
 
-    #[test]
-    fn what_the_api_refuses_stays_as_it_is() {
-        let status = status_after(status::of(Error::NoSuchApply(ApplyId(7))));
+    #[tokio::test]
+    async fn what_is_not_grpc_gets_no_further() {
+        let json = Request::post("/a/B").header("content-type", "application/json");
+        let status = answer(Answers(None), json).await;
 
-        assert_eq!(status.code(), Code::NotFound);
-        assert_eq!(status.message(), "apply 7 does not exist");
-    }
-
-    #[test]
-    fn an_answer_passes_untouched() {
-        assert!(refusal_of_transport(Response::new(Body::empty()).headers()).is_none());
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(reason(&status), "NOT_GRPC");
     }
 }

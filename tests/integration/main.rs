@@ -8,6 +8,7 @@
 
 mod again;
 mod api_docs;
+mod bad_input;
 mod crash;
 mod doctor;
 mod flow;

@@ -1,0 +1,128 @@
+//! CheckDevices as it comes in: the one call whose messages are large. Bounds how many are in
+//! memory, and looks at a message before it is unpacked.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use prost::{Message as _, bytes::Buf as _};
+use tokio::sync::Semaphore;
+use tonic::{
+    Status,
+    body::Body,
+    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder},
+    server::{Grpc, NamedService, UnaryService},
+};
+use tonic_prost::ProstEncoder;
+
+use super::{MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, packed, transport::unreadable};
+use crate::proto::{
+    CheckDevicesRequest, CheckDevicesResponse, registrar_service_server::RegistrarServiceServer,
+};
+
+/// The path of the call.
+pub(super) const PATH: &str = "/registrar.v1.RegistrarService/CheckDevices";
+
+/// The whole API, with submissions on a way of their own.
+#[derive(Clone, Debug)]
+pub(super) struct Api {
+    service: Service,
+    others: RegistrarServiceServer<Service>,
+    places: Arc<Semaphore>,
+}
+
+impl Api {
+    pub(super) fn new(service: Service) -> Self {
+        let places = Semaphore::new(service.options.submissions_at_once as usize);
+        Self {
+            others: RegistrarServiceServer::new(service.clone())
+                .max_decoding_message_size(MAX_SMALL_MESSAGE)
+                .accept_compressed(CompressionEncoding::Gzip),
+            service,
+            places: Arc::new(places),
+        }
+    }
+}
+
+impl NamedService for Api {
+    const NAME: &'static str = RegistrarServiceServer::<Service>::NAME;
+}
+
+impl tower::Service<Request<Body>> for Api {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The generated service is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.uri().path() != PATH {
+            return self.others.call(request);
+        }
+        let (service, places) = (self.service.clone(), self.places.clone());
+        Box::pin(async move {
+            // Taken before the body is read: until then a caller holds no more than a window.
+            let _place = places.acquire().await.expect("never closed");
+            let mut grpc = Grpc::new(Submission)
+                .max_decoding_message_size(MAX_MESSAGE)
+                .accept_compressed(CompressionEncoding::Gzip);
+            Ok(grpc.unary(Submit(service), request).await)
+        })
+    }
+}
+
+struct Submit(Service);
+
+impl UnaryService<CheckDevicesRequest> for Submit {
+    type Response = CheckDevicesResponse;
+    type Future = BoxFuture<'static, Result<tonic::Response<CheckDevicesResponse>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<CheckDevicesRequest>) -> Self::Future {
+        let service = self.0.clone();
+        Box::pin(async move {
+            let submitted = service.submit(request.into_inner()).await;
+            submitted.map(tonic::Response::new)
+        })
+    }
+}
+
+/// Reads and writes the messages of the call.
+struct Submission;
+
+impl Codec for Submission {
+    type Encode = CheckDevicesResponse;
+    type Decode = CheckDevicesRequest;
+    type Encoder = ProstEncoder<CheckDevicesResponse>;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Decoder for Submission {
+    type Item = CheckDevicesRequest;
+    type Error = Status;
+
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        // The whole message: the transport gathers it in one piece.
+        let bytes = message.chunk();
+        packed::bounded(bytes)?;
+        let request = CheckDevicesRequest::decode(bytes)
+            .map_err(|_| packed::not_text(bytes).unwrap_or_else(unreadable));
+        let size = bytes.len();
+        message.advance(size);
+        request.map(Some)
+    }
+}

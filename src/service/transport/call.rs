@@ -1,0 +1,32 @@
+//! What is known of a call before it is read.
+
+use http::Request;
+use tonic::body::Body;
+
+use crate::service::{MAX_MESSAGE, MAX_SMALL_MESSAGE, submissions};
+
+/// Characters of a path that are shown to whoever sent it.
+const SHOWN: usize = 200;
+
+/// A call, as far as its refusal must name it.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// Its path, cut where it is long.
+    pub(super) path: String,
+    /// Bytes that its message may have.
+    pub(super) largest: usize,
+}
+
+impl Call {
+    pub(super) fn of(request: &Request<Body>) -> Self {
+        let path = request.uri().path();
+        let largest = match path == submissions::PATH {
+            true => MAX_MESSAGE,
+            false => MAX_SMALL_MESSAGE,
+        };
+        Self {
+            path: path.chars().take(SHOWN).collect(),
+            largest,
+        }
+    }
+}
