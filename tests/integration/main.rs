@@ -10,6 +10,7 @@ mod again;
 mod api_docs;
 mod crash;
 mod flow;
+mod hearing;
 mod nameless;
 mod private_postgres;
 mod store;
