@@ -14,10 +14,13 @@ use registrar::{
 };
 use tempfile::TempDir;
 use tokio::sync::watch::{self, Receiver, Sender};
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::Endpoint};
 use tonic_types::StatusExt as _;
 
-use crate::support::stack::{PATIENCE, Server, Upstream, new_devices};
+use crate::support::{
+    database::database,
+    stack::{PATIENCE, Server, Upstream, check, new_devices},
+};
 
 const SEED: u64 = 20_261_123;
 const CUTS: usize = 50;
@@ -26,6 +29,9 @@ const DEVICES: usize = 40_000;
 /// After so many cuts the service, and then the database, are restarted.
 const CUTS_BEFORE_SERVICE: usize = 15;
 const CUTS_BEFORE_DATABASE: usize = 30;
+/// Bytes that a server may send to a client that does not read, and more events than fit in them.
+const WINDOW: u32 = 65_535;
+const EVENTS: i64 = 20_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_cut_off_fifty_times_sees_what_one_sees_who_is_not() {
@@ -113,6 +119,60 @@ async fn a_watcher_cut_off_fifty_times_sees_what_one_sees_who_is_not() {
     // The restart of the service cut it off; that of the database was waited out.
     assert_eq!(steady.told.borrow().cut_off, 1);
     assert!(tokio::task::block_in_place(|| server.terminate()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_watcher_that_does_not_read() {
+    let database = database().await;
+    let upstream = Upstream::start(&["--simulator-speed", "0.001"]).await;
+    let flags = ["--grace", "1h", "--look-every", "50ms"];
+    let server = Server::start(&database.url(), &upstream.url, &flags);
+    let apply = check(
+        &mut server.client().await,
+        new_devices("light", 1),
+        AfterCheck::Stop,
+    )
+    .await;
+    let many =
+        "INSERT INTO events SELECT apply_id, n, status, total, valid, invalid, created, failed,
+                                          unknown, cancelled, cancelling, at
+                FROM events, generate_series(2, $2) AS n WHERE apply_id = $1 AND revision = 1";
+    sqlx::query(many)
+        .bind(apply.apply_id)
+        .bind(EVENTS)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let request = WatchApplyRequest {
+        apply_id: apply.apply_id,
+        ..Default::default()
+    };
+    let narrow = Endpoint::from_shared(format!("http://{}", server.address))
+        .unwrap()
+        .initial_stream_window_size(WINDOW);
+    let mut unread = RegistrarServiceClient::new(narrow.connect().await.unwrap());
+    let mut unread = unread.watch_apply(request).await.unwrap().into_inner();
+    let mut read = server.client().await;
+    let mut read = read.watch_apply(request).await.unwrap().into_inner();
+    for revision in 1..=EVENTS {
+        let event = read.message().await.unwrap().unwrap().apply.unwrap();
+        assert_eq!(event.revision, revision);
+    }
+
+    let ended = tokio::task::spawn_blocking(move || server.terminate());
+
+    let status = read.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.metadata["after_revision"], EVENTS.to_string());
+    let ended = tokio::time::timeout(PATIENCE, ended).await;
+    assert!(ended.expect("it ends before its grace").unwrap());
+    // It had not read until now, and finds less than there was.
+    let mut last = 0;
+    while let Ok(Some(message)) = unread.message().await {
+        last = message.apply.unwrap().revision;
+    }
+    assert!(last < EVENTS, "{last}");
 }
 
 /// How a stream ended.
