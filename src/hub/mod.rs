@@ -190,7 +190,7 @@ impl Shared {
         let seen = self.topics.cursors();
         let events = match seen.is_empty() {
             true => Vec::new(),
-            false => self.store.events_after(&seen).await?,
+            false => self.store.each_event_after(&seen).await?,
         };
         self.topics.dispatch(&events);
         let complete = events.len() < EVENTS;

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::broadcast;
 
-use crate::domain::{ApplyId, Snapshot};
+use crate::domain::{ApplyId, Corrupt, Snapshot};
 
 /// Events that wait in a channel for its slowest watcher. One that falls further behind reads rows
 /// instead; more would cost memory with each watched apply (about 90 bytes an event).
@@ -75,10 +75,15 @@ impl Topics {
         }
     }
 
-    /// Hands out events, which are sorted by rising revision within each apply.
-    pub(super) fn dispatch(&self, events: &[(ApplyId, Snapshot)]) {
+    /// Hands out events, which are sorted by rising revision within each apply. Closes the channel
+    /// of an apply at an event that cannot be read, which its watchers then see for themselves.
+    pub(super) fn dispatch(&self, events: &[(ApplyId, Result<Snapshot, Corrupt>)]) {
         let mut topics = self.lock();
         for (apply, event) in events {
+            let Ok(event) = event else {
+                topics.remove(apply);
+                continue;
+            };
             let Some(topic) = topics.get_mut(apply) else {
                 continue;
             };
@@ -109,18 +114,15 @@ mod tests {
 
     const APPLY: ApplyId = ApplyId(7);
 
-    fn event(revision: i64) -> (ApplyId, Snapshot) {
-        let (status, counts) = (ApplyStatus::Check, Counts::pending(1));
-        (
-            APPLY,
-            Snapshot {
-                revision,
-                status,
-                counts,
-                cancelling: false,
-                at: OffsetDateTime::UNIX_EPOCH,
-            },
-        )
+    fn event(revision: i64) -> (ApplyId, Result<Snapshot, Corrupt>) {
+        let snapshot = Snapshot {
+            revision,
+            status: ApplyStatus::Check,
+            counts: Counts::pending(1),
+            cancelling: false,
+            at: OffsetDateTime::UNIX_EPOCH,
+        };
+        (APPLY, Ok(snapshot))
     }
 
     fn revisions(receiver: &mut broadcast::Receiver<Snapshot>) -> Vec<i64> {
@@ -180,6 +182,21 @@ mod tests {
         assert_eq!(watcher.try_recv().unwrap_err(), TryRecvError::Closed);
         let _again = topics.subscribe(APPLY);
         assert_eq!(topics.cursors(), []);
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_closes_its_topic_after_those_before_it() {
+        let topics = Topics::default();
+        let mut watcher = topics.subscribe(APPLY);
+        topics.need_after(APPLY, 0);
+        let unreadable = "A_NEWER_WORD"
+            .parse::<ApplyStatus>()
+            .map(|_| unreachable!());
+
+        topics.dispatch(&[event(1), (APPLY, unreadable), event(3)]);
+
+        assert_eq!(revisions(&mut watcher), [1]);
+        assert_eq!(watcher.try_recv().unwrap_err(), TryRecvError::Closed);
     }
 
     #[test]

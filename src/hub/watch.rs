@@ -9,14 +9,16 @@ use tokio::sync::broadcast::{
 
 use super::{Shared, outage::pause_after};
 use crate::{
-    domain::{ApplyId, Snapshot},
+    domain::{ApplyId, Corrupt, Snapshot},
     store::{EVENTS, Error},
 };
 
 /// Returns the events of one apply by rising revision, without gaps or repeats.
 ///
 /// Waits out a database that cannot be reached, for as long as the caller cares to. Ends with
-/// [`Error::NoSuchApply`] some time after its apply was removed. Holds at most 10,000 events. All methods may be cancelled without losing anything.
+/// [`Error::NoSuchApply`] some time after its apply was removed, and with [`Error::Corrupt`] at an
+/// event that cannot be read. Holds at most 10,000 events. All methods may be cancelled without
+/// losing anything.
 #[derive(Debug)]
 pub struct Watch {
     shared: Arc<Shared>,
@@ -28,7 +30,8 @@ pub struct Watch {
     seen: i64,
     /// Whether rows must be read before live events connect to what was received.
     behind: bool,
-    /// Whether the channel was closed, as that of an apply is which does not exist any more.
+    /// Whether the channel was closed, as that of an apply is which does not exist any more, or
+    /// whose next event cannot be read.
     closed: bool,
 }
 
@@ -125,21 +128,31 @@ impl Watch {
         };
         self.behind = events.len() >= EVENTS;
         self.closed = false;
-        self.received
-            .extend(events.into_iter().map(|(_, event)| event));
-        self.seen = self
-            .received
-            .back()
-            .map_or(self.seen, |event| event.revision);
+        for (_, event) in events {
+            match event {
+                Ok(event) => {
+                    self.seen = event.revision;
+                    self.received.push_back(event);
+                }
+                Err(unreadable) => {
+                    self.behind = true;
+                    if self.received.is_empty() {
+                        return Err(unreadable.into());
+                    }
+                    // Those before it are returned first, and then it is read again.
+                    break;
+                }
+            }
+        }
         if !self.behind {
             self.shared.topics.need_after(self.apply, self.seen);
         }
         Ok(())
     }
 
-    async fn read_once(&self) -> Result<Vec<(ApplyId, Snapshot)>, Error> {
+    async fn read_once(&self) -> Result<Vec<(ApplyId, Result<Snapshot, Corrupt>)>, Error> {
         let store = &self.shared.store;
-        let events = store.events_after(&[(self.apply, self.seen)]).await?;
+        let events = store.each_event_after(&[(self.apply, self.seen)]).await?;
         if self.closed && events.is_empty() {
             store.apply(self.apply).await?;
         }

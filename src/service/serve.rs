@@ -1,22 +1,42 @@
 //! Serving: one listener, the API, reflection and health.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
-use tonic::transport::{Server, server::TcpIncoming};
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use tokio::{net::TcpListener, sync::watch};
+use tonic::{
+    body::Body,
+    server::NamedService,
+    transport::{Server, server::TcpIncoming},
+};
 use tower::layer::layer_fn;
 
 use super::{Health, MAX_SMALL_MESSAGE, Service, submissions::Api, transport::Transport};
 use crate::proto::DESCRIPTORS;
+
+const WATCH: &str = "/registrar.v1.RegistrarService/WatchApply";
 
 /// A peer that is silent for so long is asked for a sign of life, and is gone if it gives none in
 /// time. Watches may be silent for minutes, and proxies drop what is silent for longer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// When a server stops, its watchers are told so at once, and have this long to take it: so many
+/// short waits, begun anew whenever one of them has. Short, since a machine that stalls for longer
+/// than all of them stalls for one, and then the watchers have the others.
+const TAKEN_WITHIN: u32 = 20;
+const SHORT_WAIT: Duration = Duration::from_millis(100);
+
 /// Serves until the service is told to stop, then ends every watch with UNAVAILABLE and finishes
-/// the other calls. Gives up on those after `grace`.
+/// the other calls. Gives up on those after `grace`, and on watchers that do not read some 2 s after
+/// the others are gone.
 pub async fn serve(
     service: Service,
     listener: TcpListener,
@@ -35,6 +55,7 @@ pub async fn serve(
     let older = reflection()
         .build_v1alpha()
         .context("the API's descriptors")?;
+    let open = Open::default();
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -42,7 +63,10 @@ pub async fn serve(
         .layer(layer_fn(|services| {
             Transport::new(services, options.call_timeout)
         }))
-        .add_service(Api::new(service))
+        .add_service(Counted {
+            inner: Api::new(service),
+            open: open.clone(),
+        })
         .add_service(health.server().max_decoding_message_size(MAX_SMALL_MESSAGE))
         .add_service(newest.max_decoding_message_size(MAX_SMALL_MESSAGE))
         .add_service(older.max_decoding_message_size(MAX_SMALL_MESSAGE))
@@ -55,9 +79,96 @@ pub async fn serve(
         );
     tokio::select! {
         served = serving => served.context("serving the API"),
+        () = async { stop.cancelled().await; open.only_unread_watches().await } => {
+            tracing::info!("watchers that do not read were cut off by the stop");
+            Ok(())
+        }
         () = async { stop.cancelled().await; tokio::time::sleep(grace).await } => {
             tracing::warn!(grace_ms = grace.as_millis() as u64, "calls were cut off by the stop");
             Ok(())
         }
+    }
+}
+
+/// The calls that are not over yet.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    watches: watch::Sender<usize>,
+    others: watch::Sender<usize>,
+}
+
+impl Open {
+    /// Returns once there are no calls but watches that nobody reads, as far as can be seen.
+    async fn only_unread_watches(&self) {
+        let (mut watches, mut others) = (self.watches.subscribe(), self.others.subscribe());
+        let mut waits = 0;
+        while waits < TAKEN_WITHIN {
+            let none = others.wait_for(|count| *count == 0).await;
+            drop(none.expect("we keep the count"));
+            tokio::select! {
+                Ok(()) = watches.changed() => waits = 0,
+                Ok(()) = others.changed() => waits = 0,
+                () = tokio::time::sleep(SHORT_WAIT) => waits += 1,
+            }
+        }
+    }
+}
+
+/// One of them, until this ends.
+#[derive(Debug)]
+struct Counting(watch::Sender<usize>);
+
+impl Counting {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Counts the calls of a service, each until the last of its answer is handed to the transport.
+#[derive(Clone, Debug)]
+struct Counted<S> {
+    inner: S,
+    open: Open,
+}
+
+impl<S: NamedService> NamedService for Counted<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> tower::Service<Request<Body>> for Counted<S>
+where
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let counting = Counting::new(match request.uri().path() {
+            WATCH => &self.open.watches,
+            _ => &self.open.others,
+        });
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            Ok(answer.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _until_the_body_ends = &counting;
+                    frame
+                }))
+            }))
+        })
     }
 }

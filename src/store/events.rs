@@ -50,12 +50,25 @@ impl TryFrom<EventRow> for (ApplyId, Snapshot) {
 }
 
 impl Store {
-    /// The events of each of these applies after a revision of it, by rising revision. One query
-    /// for all of them; at most 10,000 events, so that a reader who gets that many asks again.
+    /// The events of each of these applies after a revision of it, by rising revision. At most
+    /// 10,000 events, so that a reader who gets that many asks again. Fails if one cannot be read.
     pub async fn events_after(
         &self,
         seen: &[(ApplyId, i64)],
     ) -> Result<Vec<(ApplyId, Snapshot)>, Error> {
+        let read = self.each_event_after(seen).await?;
+        Ok(read
+            .into_iter()
+            .map(|(apply, event)| Ok((apply, event?)))
+            .collect::<Result<_, Corrupt>>()?)
+    }
+
+    /// The same, where an event that cannot be read (a newer version wrote a word that this one
+    /// does not know) is an error in its place. One query for all applies.
+    pub async fn each_event_after(
+        &self,
+        seen: &[(ApplyId, i64)],
+    ) -> Result<Vec<(ApplyId, Result<Snapshot, Corrupt>)>, Error> {
         let (ids, revisions): (Vec<i64>, Vec<i64>) =
             seen.iter().map(|(id, revision)| (id.0, *revision)).unzip();
         let rows = sqlx::query_as!(
@@ -80,9 +93,10 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, _>>()?)
+        let read = rows.into_iter().map(|row| {
+            let apply = ApplyId(row.apply_id);
+            (apply, row.try_into().map(|(_, event)| event))
+        });
+        Ok(read.collect())
     }
 }
