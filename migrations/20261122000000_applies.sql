@@ -249,6 +249,7 @@ CREATE TABLE lanes (
 -- one of its rounds is let through now and then, and the first that passes lifts it. Those lifted
 -- are kept for a while: the time that a round was blocked does not count against it.
 CREATE TABLE blocks (
+    block_no   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account    text        NOT NULL,
     scope      text        NOT NULL,  -- ACCOUNT, LANE or APPLY
     lane       text,                  -- of LANE: the action

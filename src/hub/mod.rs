@@ -7,6 +7,7 @@
 //!
 //! Start at [`Hub::run`]; what a watcher may rely on is said at [`Watch`].
 
+mod blocks;
 mod outage;
 mod topics;
 mod watch;
@@ -26,13 +27,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{outage::Outage, topics::Topics};
+use self::{blocks::Seen, outage::Outage, topics::Topics};
 use crate::{
     domain::ApplyId,
     store::{EVENTS, Error, Store},
 };
 
-pub use self::watch::Watch;
+pub use self::{blocks::Blocks, watch::Watch};
 
 /// Watchers that read for themselves at one time. A thousand that arrive together leave most of
 /// the connections to others.
@@ -41,6 +42,9 @@ const READERS: usize = 4;
 /// Looks, at their usual pace, from one for applies that are gone to the next: a minute of them at
 /// 500 ms. Retention removes what was left alone for weeks, so nobody is in a hurry to hear of it.
 const LOOKS_FOR_GONE: u32 = 120;
+
+/// How often the hub looks for blocks at most, however often it looks for events.
+const BLOCKS_EVERY: Duration = Duration::from_millis(100);
 
 /// How the hub looks for what is new.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,6 +71,7 @@ struct Shared {
     store: Store,
     look_every: Duration,
     topics: Topics,
+    blocks: Seen,
     moved: value::Sender<u64>,
     /// Asks for a look now.
     asked: Notify,
@@ -84,6 +89,7 @@ impl Hub {
             store,
             look_every: options.look_every,
             topics: Topics::default(),
+            blocks: Seen::default(),
             moved: value::Sender::new(0),
             asked: Notify::new(),
             begun: AtomicU64::new(0),
@@ -114,6 +120,11 @@ impl Hub {
     /// A watch that returns the events of an apply after a revision of it.
     pub fn watch(&self, apply: ApplyId, after_revision: i64) -> Watch {
         Watch::new(self.shared.clone(), apply, after_revision)
+    }
+
+    /// What stands in the way of an apply.
+    pub fn blocks(&self, apply: ApplyId) -> Blocks {
+        self.shared.blocks.subscribe(apply)
     }
 }
 
@@ -155,6 +166,7 @@ impl Shared {
         let mut outage = Outage::new("looking for events");
         let mut moved = self.moved.subscribe();
         let mut looked_for_gone = Instant::now();
+        let mut looked_for_blocks = None;
         loop {
             if looked_for_gone.elapsed() >= self.look_every * LOOKS_FOR_GONE {
                 looked_for_gone = Instant::now();
@@ -164,7 +176,12 @@ impl Shared {
             }
             // What moves from here on is seen by the next look at the latest.
             moved.mark_unchanged();
-            match self.look().await {
+            let blocks_too =
+                looked_for_blocks.is_none_or(|at: Instant| at.elapsed() >= BLOCKS_EVERY);
+            if blocks_too {
+                looked_for_blocks = Some(Instant::now());
+            }
+            match self.look(blocks_too).await {
                 Ok(complete) => {
                     outage.over();
                     if !complete {
@@ -185,7 +202,7 @@ impl Shared {
     }
 
     /// Reads what is new for all watched applies and hands it out. Whether that was all.
-    async fn look(&self) -> Result<bool, Error> {
+    async fn look(&self, blocks_too: bool) -> Result<bool, Error> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let seen = self.topics.cursors();
         let events = match seen.is_empty() {
@@ -193,6 +210,9 @@ impl Shared {
             false => self.store.each_event_after(&seen).await?,
         };
         self.topics.dispatch(&events);
+        if blocks_too && !seen.is_empty() {
+            self.blocks.update(self.store.standing_blocks().await?);
+        }
         let complete = events.len() < EVENTS;
         if complete {
             self.complete.send_replace(number);

@@ -26,26 +26,30 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    /// What an apply in `status` waits for, as of the last second.
+    /// What an apply in `status` waits for, as of the last second, and of no earlier time than
+    /// `since`.
     pub(super) async fn of(
         &self,
         store: &Store,
         id: ApplyId,
         status: ApplyStatus,
+        since: Option<Instant>,
     ) -> Result<Option<Waiting>, Error> {
         if let Some((at, waiting)) = self.lock().get(&id)
             && at.elapsed() < FRESH
+            && since.is_none_or(|since| *at >= since)
         {
             return Ok(waiting.clone());
         }
         // Others of the apply that come now take the old answer for a moment longer, or ask too;
         // either does no harm.
+        let asked = Instant::now();
         let waiting = store.waiting(id, status).await?;
         let mut told = self.lock();
         if told.len() >= KEPT {
             told.retain(|_, (at, _)| at.elapsed() < FRESH);
         }
-        told.insert(id, (Instant::now(), waiting.clone()));
+        told.insert(id, (asked, waiting.clone()));
         Ok(waiting)
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -32,6 +33,7 @@ impl Service {
         let watch = Watch {
             apply,
             events,
+            blocks: self.hub.blocks(id),
             seen,
             until,
             last: now,
@@ -62,6 +64,7 @@ impl Service {
 struct Watch {
     apply: Apply,
     events: hub::Watch,
+    blocks: hub::Blocks,
     /// The revision of the last event sent.
     seen: i64,
     /// When it ends.
@@ -89,7 +92,7 @@ enum Progress {
 impl Watch {
     /// The next change or sign of life; none once the watch has reached its end.
     async fn next(&mut self) -> Result<Option<pb::WatchApplyResponse>, Status> {
-        let stop = self.stop.clone();
+        let (stop, blocks) = (self.stop.clone(), self.blocks.clone());
         let heartbeat = self.heartbeat;
         tokio::select! {
             biased;
@@ -97,16 +100,20 @@ impl Watch {
             event = self.next_event() => {
                 Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
             }
-            () = tokio::time::sleep(heartbeat) => Ok(Some(self.sign_of_life().await)),
+            told = blocks.changed() => {
+                self.blocks = told;
+                Ok(Some(self.sign_of_life(Some(Instant::now())).await))
+            }
+            () = tokio::time::sleep(heartbeat) => Ok(Some(self.sign_of_life(None).await)),
         }
     }
 
-    /// The apply as last sent, and what it waits for. A database that is away is no reason for
-    /// silence.
-    async fn sign_of_life(&self) -> pb::WatchApplyResponse {
+    /// The apply as last sent, and what it waits for, looked up no earlier than `since`. A database
+    /// that is away is no reason for silence.
+    async fn sign_of_life(&self, since: Option<Instant>) -> pb::WatchApplyResponse {
         let Service { store, waits, .. } = &self.service;
         let waiting = waits
-            .of(store, self.apply.id, self.last.status)
+            .of(store, self.apply.id, self.last.status, since)
             .await
             .unwrap_or_default();
         pb::WatchApplyResponse {

@@ -30,6 +30,15 @@ impl Default for Blocking {
     }
 }
 
+/// A block that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its number; one that is put up again has another.
+    pub block_no: i64,
+    /// The apply that it is on; none for one of the account or of an action.
+    pub apply: Option<ApplyId>,
+}
+
 /// What a call proves of blocks.
 struct Proof {
     /// The block that stands from now on.
@@ -133,6 +142,22 @@ impl Store {
             })
         })
         .transpose()
+    }
+
+    /// All blocks that stand.
+    pub async fn standing_blocks(&self) -> Result<Vec<Standing>, Error> {
+        let rows = sqlx::query!(
+            "SELECT block_no, apply_id FROM blocks
+             WHERE account = $1 AND lifted_at IS NULL ORDER BY block_no",
+            self.account,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let blocks = rows.into_iter().map(|row| Standing {
+            block_no: row.block_no,
+            apply: row.apply_id.map(ApplyId),
+        });
+        Ok(blocks.collect())
     }
 
     /// Forgets blocks that were lifted longer ago than any wait lasts.

@@ -42,7 +42,7 @@ use sqlx::{
 };
 
 pub use bell::{Bell, Listener};
-pub use blocks::Blocking;
+pub use blocks::{Blocking, Standing};
 pub use claim::{Claim, Intent, Look};
 pub use error::Error;
 pub use events::EVENTS;

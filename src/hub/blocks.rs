@@ -1,0 +1,101 @@
+//! What stands in the way of watched applies: no event, and told at once.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::{domain::ApplyId, store::Standing};
+
+/// The blocks that stand, as the hub saw them last. Clones share what is seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(watch::Sender<Arc<[Standing]>>);
+
+impl Seen {
+    /// Wakes those who wait for a change, if there is one.
+    pub(super) fn update(&self, standing: Vec<Standing>) {
+        self.0.send_if_modified(|known| {
+            let changed = known[..] != standing[..];
+            if changed {
+                *known = standing.into();
+            }
+            changed
+        });
+    }
+
+    pub(super) fn subscribe(&self, apply: ApplyId) -> Blocks {
+        Blocks {
+            seen: self.0.subscribe(),
+            apply,
+            known: Vec::new(),
+        }
+    }
+}
+
+/// The blocks on one apply.
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    seen: watch::Receiver<Arc<[Standing]>>,
+    apply: ApplyId,
+    /// The numbers of those told last; at first none.
+    known: Vec<i64>,
+}
+
+impl Blocks {
+    /// Returns once others stand than those told last, which the value returned has told.
+    pub async fn changed(mut self) -> Self {
+        let (apply, known) = (self.apply, &self.known);
+        let changed = self.seen.wait_for(|all| on(all, apply) != *known).await;
+        let told = on(&changed.expect("the hub keeps what it sees"), apply);
+        Self {
+            known: told,
+            ..self
+        }
+    }
+}
+
+fn on(all: &[Standing], apply: ApplyId) -> Vec<i64> {
+    all.iter()
+        .filter(|block| block.apply.is_none_or(|its| its == apply))
+        .map(|block| block.block_no)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn block(block_no: i64, apply: Option<i64>) -> Standing {
+        Standing {
+            block_no,
+            apply: apply.map(ApplyId),
+        }
+    }
+
+    #[test]
+    fn a_watcher_hears_of_blocks_on_its_apply_and_of_their_end() {
+        let seen = Seen::default();
+        let blocks = seen.subscribe(ApplyId(7));
+        assert!(blocks.clone().changed().now_or_never().is_none());
+
+        seen.update(vec![block(1, Some(8))]);
+        assert!(blocks.clone().changed().now_or_never().is_none());
+        seen.update(vec![block(1, Some(8)), block(2, None)]);
+        let blocks = blocks.changed().now_or_never().unwrap();
+        assert!(blocks.clone().changed().now_or_never().is_none());
+        seen.update(Vec::new());
+        let blocks = blocks.changed().now_or_never().unwrap();
+        assert!(blocks.changed().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_block_that_stands_already_is_told_first_of_all() {
+        let seen = Seen::default();
+        seen.update(vec![block(1, Some(7))]);
+
+        let told = seen.subscribe(ApplyId(7)).changed().now_or_never();
+
+        assert!(told.is_some());
+    }
+}
