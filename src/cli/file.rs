@@ -7,15 +7,13 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    str,
 };
 
 use anyhow::Context as _;
-use csv::ByteRecord;
 
 use super::{
+    header::{self, Columns},
     rows::{OpenQuote, Text},
-    shown,
 };
 use crate::proto::NewDevice;
 
@@ -25,8 +23,11 @@ const MAX_ROWS: usize = 100_000;
 /// Twice what one call carries (16 MiB), so that no file that could be sent is refused for its size.
 const MAX_BYTES: u64 = 32 << 20;
 
+/// A hundred times what a valid name and nickname take.
+const MAX_LINE: usize = 64 << 10;
+
 /// The devices of a file in its order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DeviceFile {
     pub(super) devices: Vec<NewDevice>,
     /// The line of each device, from 1, by its place in `devices`.
@@ -49,25 +50,18 @@ enum Problem {
     TooLarge,
     #[error("is empty; begin it with the header device_name or device_name,nickname")]
     Empty,
+    #[error("is UTF-16; save it as UTF-8 (in Excel: \"CSV UTF-8\")")]
+    Utf16,
+    #[error("is no text; save the table as CSV (in Excel: \"CSV UTF-8\")")]
+    Binary,
     #[error(
-        "line {line}: no column is called device_name; begin the file with a header that has it"
+        "line {line}: is longer than {} KiB, which no device takes; is this the file, and has it \
+         line ends?",
+        MAX_LINE >> 10
     )]
-    NoNameColumn { line: u32 },
-    #[error("line {line}: the column {column} is not known; keep only device_name and nickname")]
-    UnknownColumn { line: u32, column: String },
-    #[error("line {line}: the column {column} is there twice; remove one of them")]
-    ColumnTwice { line: u32, column: &'static str },
-    #[error("line {line}: is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\")")]
-    NotUtf8 { line: u32 },
-    #[error(
-        "line {line}: has {found} values where the header has {expected}; put a value that holds \
-         a comma in double quotes, and keep the comma before an empty one"
-    )]
-    Values {
-        line: u32,
-        found: usize,
-        expected: usize,
-    },
+    LongLine { line: u32 },
+    #[error("line {line}: {problem}")]
+    Row { line: u32, problem: header::Problem },
     #[error("line {line}: a double quote is opened in this row and never closed; close it")]
     OpenQuote { line: u32 },
     #[error("has no row below its header; add at least one device")]
@@ -113,12 +107,14 @@ fn load(source: impl io::Read) -> Result<Vec<u8>, Problem> {
 }
 
 fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
+    recognize(&text)?;
     let text = Text::new(text);
     let mut rows = text.rows();
     if !rows.next()? {
         return Err(Problem::Empty);
     }
-    let columns = Columns::of(rows.row(), rows.line())?;
+    let in_line = |line| move |problem| Problem::Row { line, problem };
+    let columns = Columns::of(rows.row()).map_err(in_line(rows.line()))?;
     let mut file = DeviceFile {
         devices: Vec::new(),
         lines: Vec::new(),
@@ -127,7 +123,8 @@ fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
         if file.devices.len() == MAX_ROWS {
             return Err(Problem::TooManyRows { line: rows.line() });
         }
-        file.devices.push(columns.device(rows.row(), rows.line())?);
+        let device = columns.device(rows.row()).map_err(in_line(rows.line()))?;
+        file.devices.push(device);
         file.lines.push(rows.line());
     }
     if file.devices.is_empty() {
@@ -136,65 +133,33 @@ fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
     Ok(file)
 }
 
-/// Where the values of a device stand in a row.
-struct Columns {
-    name: usize,
-    nickname: Option<usize>,
-    count: usize,
-}
-
-impl Columns {
-    fn of(header: &ByteRecord, line: u32) -> Result<Self, Problem> {
-        let (mut name, mut nickname, mut unknown) = (None, None, None);
-        for (at, column) in header.iter().enumerate() {
-            let column = str::from_utf8(column).map_err(|_| Problem::NotUtf8 { line })?;
-            let (known, place) = match column {
-                "device_name" => ("device_name", &mut name),
-                "nickname" => ("nickname", &mut nickname),
-                other => {
-                    unknown.get_or_insert(other);
-                    continue;
-                }
-            };
-            if place.replace(at).is_some() {
-                return Err(Problem::ColumnTwice {
-                    line,
-                    column: known,
-                });
+/// Refuses what no row of devices can be read from, before it is taken apart: a table of a million
+/// empty values would take much more memory than its text.
+fn recognize(text: &[u8]) -> Result<(), Problem> {
+    if text.starts_with(b"\xFF\xFE") || text.starts_with(b"\xFE\xFF") {
+        return Err(Problem::Utf16);
+    }
+    let begin = &text[..text.len().min(MAX_LINE)];
+    // A workbook is a ZIP file; ASCII in UTF-16 without its mark has a NUL in each character.
+    match begin {
+        [b'P', b'K', 3, 4, ..] => return Err(Problem::Binary),
+        [0, letter, ..] | [letter, 0, ..] if letter.is_ascii_graphic() => {
+            return Err(Problem::Utf16);
+        }
+        _ => {}
+    }
+    let mut line = 1;
+    for content in text.split(|&byte| byte == b'\n') {
+        // Files with the line ends of an old Macintosh have no other ones.
+        let parts = content.strip_suffix(b"\r").unwrap_or(content);
+        for part in parts.split(|&byte| byte == b'\r') {
+            if part.len() > MAX_LINE {
+                return Err(Problem::LongLine { line });
             }
-        }
-        match (name, unknown) {
-            (None, _) => Err(Problem::NoNameColumn { line }),
-            // To ignore it would drop a misspelt nickname from every device.
-            (_, Some(column)) => Err(Problem::UnknownColumn {
-                line,
-                column: shown::name(column),
-            }),
-            (Some(name), None) => Ok(Self {
-                name,
-                nickname,
-                count: header.len(),
-            }),
+            line += 1;
         }
     }
-
-    fn device(&self, row: &ByteRecord, line: u32) -> Result<NewDevice, Problem> {
-        if row.len() != self.count {
-            return Err(Problem::Values {
-                line,
-                found: row.len(),
-                expected: self.count,
-            });
-        }
-        let value = |at: usize| match str::from_utf8(&row[at]) {
-            Ok(value) => Ok(value.to_owned()),
-            Err(_) => Err(Problem::NotUtf8 { line }),
-        };
-        Ok(NewDevice {
-            device_name: value(self.name)?,
-            nickname: self.nickname.map(value).transpose()?.unwrap_or_default(),
-        })
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -256,28 +221,57 @@ mod tests {
         assert!(problem("").starts_with("is empty"));
         assert!(problem("\u{feff}\n\n").starts_with("is empty"));
         assert!(problem("device_name\n\n").starts_with("has no row below its header"));
-        assert!(problem("p-01\np-02\n").starts_with("line 1: no column is called device_name"));
-        assert!(problem("\nnickname\nx\n").starts_with("line 2: no column is called device_name"));
+        assert!(problem("p-01\np-02\n").contains("and is `p-01`; begin the file"));
+        assert!(problem("\nnickname\nx\n").starts_with("line 2: the header should be"));
     }
 
     #[test]
     fn a_column_that_is_unknown_or_there_twice_is_refused() {
-        assert!(
-            problem("device_name,nick name\n").contains("the column \"nick name\" is not known")
-        );
-        assert!(problem("device_name,device_name\n").contains("device_name is there twice"));
+        assert!(problem("device_name,note\n").starts_with("line 1: the header should be"));
+        assert!(problem("device_name,device_name\n").contains("has the column device_name twice"));
     }
 
     #[test]
     fn what_is_not_utf_8_is_refused_with_its_line() {
         assert!(problem(b"device_name\np-01\n\xB1\xC3\n").starts_with("line 3: is not UTF-8"));
-        assert!(problem(b"\xFF\xFEd\0e\0v\0").starts_with("line 1: is not UTF-8"));
+    }
+
+    #[test]
+    fn files_that_are_no_csv_are_told_for_what_they_are() {
+        for text in [
+            b"\xFF\xFEd\0e\0",
+            b"\xFE\xFF\0d\0e",
+            b"d\0e\0v\0",
+            b"\0d\0e\0v",
+        ] {
+            assert!(problem(text).starts_with("is UTF-16; save it as UTF-8"));
+        }
+        assert!(problem(b"PK\x03\x04\x14\0").starts_with("is no text; save the table as CSV"));
+    }
+
+    #[test]
+    fn a_huge_line_is_refused_where_it_stands() {
+        let huge = "x".repeat(MAX_LINE + 1);
+        assert!(problem(&*huge).starts_with("line 1: is longer than 64 KiB"));
+        assert!(problem(",".repeat(MAX_LINE + 1)).starts_with("line 1: is longer"));
+        for end in ["\n", "\r\n", "\r"] {
+            let text = format!("device_name{end}p-01{end}{huge}{end}");
+            assert!(problem(text).starts_with("line 3: is longer"), "{end:?}");
+            let text = format!("device_name{end}{}{end}", &huge[1..]);
+            assert_eq!(rows(&text).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_header_is_taken_however_it_is_spelt_and_ended() {
+        let text = "\u{feff}Nick Name, DeviceName \r\n泵一,p-01\r\n";
+        assert_eq!(rows(text), [row(2, "p-01", "泵一")]);
     }
 
     #[test]
     fn a_row_with_more_or_fewer_values_than_the_header_is_refused_with_its_line() {
         assert!(problem("device_name\r\np-01\r\np-02,x\r\n").starts_with("line 3: has 2 values"));
-        assert!(problem("device_name,nickname\np-01\n").starts_with("line 2: has 1 values"));
+        assert!(problem("device_name,nickname\np-01\n").starts_with("line 2: has 1 value "));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::{
     Ended,
-    client::{self, Client},
-    end, json,
-    options::Connection,
+    client::{self, Calls, Client},
+    end, json, next,
+    options::{Connection, DEVICES_CODES},
     printer::Printer,
     progress, report, shown, time, words,
 };
@@ -18,6 +18,7 @@ use crate::proto::{Apply, GetApplyRequest, GetApplyResponse, WaitingFor};
 
 /// Settings of `get`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = DEVICES_CODES)]
 pub struct Get {
     /// The apply
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
@@ -40,6 +41,7 @@ impl Get {
         let apply = answer.apply.as_ref();
         let apply = apply.context("the server answered without an apply")?;
         printer.print(|| text(apply, &answer), || json(apply, &answer))?;
+        next::tell(&mut printer, apply)?;
         Ok(end::verdict(apply))
     }
 }
@@ -54,7 +56,7 @@ pub(super) async fn get(
         apply_id,
         include_lists,
     };
-    let call = |mut client: Client, request| async move { client.get_apply(request).await };
+    let call = |mut calls: Calls, request| async move { calls.get_apply(request).await };
     client::ask(client, "reading the apply", &request, call).await
 }
 
