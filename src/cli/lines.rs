@@ -53,11 +53,13 @@ impl Lines {
         });
         let (done, what) = done(apply);
         let head = headed(apply);
-        let counts_by_outcome = report::some_counts(&counts);
-        Some(format!(
-            "{head}  {done} of {} {what}: {counts_by_outcome}",
-            counts.total
-        ))
+        let line = format!("{head}  {done} of {} {what}", counts.total);
+        let counts = report::some_counts(&counts);
+        Some(if counts.is_empty() {
+            line
+        } else {
+            format!("{line}: {counts}")
+        })
     }
 
     /// The line for a wait: one for each that differs from the one before.

@@ -85,13 +85,10 @@ async fn a_submission_that_is_interrupted_tells_the_request_id() {
 async fn a_command_that_leaves_nothing_behind_is_only_interrupted() {
     let server = Server::start(failed(), vec![], []).await;
 
-    let ended = run(
-        parsed(&server, "list"),
-        &mut Vec::new(),
-        std::future::ready(()),
-    );
+    let (command, at_once) = (parsed(&server, "list"), std::future::ready(()));
+    let ended = run(command, &mut Vec::new(), at_once).await;
 
-    assert_eq!(ended.await.unwrap_err().to_string(), "interrupted");
+    assert_eq!(ended.unwrap_err().to_string(), "interrupted");
 }
 
 #[tokio::test]
