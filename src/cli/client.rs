@@ -36,9 +36,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(server: &str, channel: Genuine) -> Self {
+    pub(super) fn new(channel: Genuine) -> Self {
         Self {
-            server: server.to_owned(),
+            server: channel.server.clone(),
             calls: Calls::new(channel).max_decoding_message_size(MAX_MESSAGE),
         }
     }

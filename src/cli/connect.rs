@@ -9,7 +9,8 @@ use super::{
     address::Address,
     aside::{self, Outage},
     client::Client,
-    failure, genuine,
+    failure,
+    genuine::Genuine,
     probe::{self, Found},
 };
 
@@ -61,7 +62,8 @@ async fn connect_for(
         let why = match attempt(&address, &endpoint, each).await {
             Ok(channel) => {
                 outage.is_over();
-                return Ok(Client::new(&address.url, genuine::Genuine(channel)));
+                let server = address.url;
+                return Ok(Client::new(Genuine { channel, server }));
             }
             Err(Failed::Other(what)) => bail!("{} is not a registrar: {what}", address.url),
             Err(Failed::NotYet(why)) => why,

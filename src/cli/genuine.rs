@@ -16,12 +16,17 @@ use tonic::{
 
 /// A channel whose answers are answers of a gRPC server.
 #[derive(Clone, Debug)]
-pub(super) struct Genuine(pub(super) Channel);
+pub(super) struct Genuine {
+    pub(super) channel: Channel,
+    /// Where the server is, for what is said of it.
+    pub(super) server: String,
+}
 
 /// Something answers that speaks HTTP and no gRPC.
 #[derive(Debug, thiserror::Error)]
-#[error("a web server answers there, not a registrar (HTTP {status})")]
+#[error("a web server answers at {server}, not a registrar (HTTP {status})")]
 pub(super) struct NotGrpc {
+    server: String,
     status: StatusCode,
 }
 
@@ -50,23 +55,24 @@ impl Service<Request<Body>> for Genuine {
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context).map_err(StdError::from)
+        self.channel.poll_ready(context).map_err(StdError::from)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answer = self.0.call(request);
-        async move { genuine(answer.await?).map_err(StdError::from) }.boxed()
+        let answer = self.channel.call(request);
+        let server = self.server.clone();
+        async move { genuine(answer.await?, server).map_err(StdError::from) }.boxed()
     }
 }
 
-fn genuine(answer: Response<Body>) -> Result<Response<Body>, NotGrpc> {
+fn genuine(answer: Response<Body>, server: String) -> Result<Response<Body>, NotGrpc> {
     let kind = answer.headers().get(CONTENT_TYPE);
     let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let status = answer.status();
     if is_grpc {
         Ok(answer)
     } else {
-        Err(NotGrpc { status })
+        Err(NotGrpc { server, status })
     }
 }
 
@@ -74,6 +80,10 @@ fn genuine(answer: Response<Body>) -> Result<Response<Body>, NotGrpc> {
 mod tests {
     use super::*;
     use crate::cli::{failure, patience::is_passing};
+
+    fn judged(status: u16, kind: Option<&str>) -> Result<Response<Body>, NotGrpc> {
+        genuine(answer(status, kind), "http://host:1".into())
+    }
 
     fn answer(status: u16, kind: Option<&str>) -> Response<Body> {
         let answer = Response::builder().status(status);
@@ -86,29 +96,29 @@ mod tests {
 
     #[test]
     fn a_web_server_is_told_for_what_it_is_and_not_asked_again() {
-        let refused = genuine(answer(404, Some("text/html"))).unwrap_err();
+        let refused = judged(404, Some("text/html")).unwrap_err();
         let status = tonic::Status::from_error(Box::new(refused));
 
         assert_eq!(
             failure::while_doing("listing the applies", &status).to_string(),
-            "listing the applies: a web server answers there, not a registrar (HTTP 404 Not \
-             Found)\n  Give the port of the gRPC API, which is 50051 unless --listen says \
+            "listing the applies: a web server answers at http://host:1, not a registrar (HTTP \
+             404 Not Found)\n  Give the port of the gRPC API, which is 50051 unless --listen says \
              otherwise; 9464 tells health, 8090 is the simulator"
         );
         assert!(!is_passing(&status));
-        let refused = genuine(answer(502, Some("text/html"))).unwrap_err();
+        let refused = judged(502, Some("text/html")).unwrap_err();
         assert!(is_passing(&tonic::Status::from_error(Box::new(refused))));
     }
 
     #[test]
     fn only_grpc_gets_through() {
-        assert!(genuine(answer(200, Some("application/grpc"))).is_ok());
-        assert!(genuine(answer(200, Some("application/grpc+proto"))).is_ok());
-        let refused = |status, kind| genuine(answer(status, kind)).unwrap_err();
+        assert!(judged(200, Some("application/grpc")).is_ok());
+        assert!(judged(200, Some("application/grpc+proto")).is_ok());
+        let refused = |status, kind| judged(status, kind).unwrap_err();
 
         assert_eq!(
             refused(404, None).to_string(),
-            "a web server answers there, not a registrar (HTTP 404 Not Found)"
+            "a web server answers at http://host:1, not a registrar (HTTP 404 Not Found)"
         );
         assert!(!refused(200, Some("text/html")).is_passing());
         assert!(refused(503, Some("text/html")).is_passing());
