@@ -11,7 +11,7 @@ use tonic::Status;
 use super::{
     Ended,
     client::Client,
-    failure,
+    counts, failure,
     follow::{News, follow},
     next,
     options::Stay,
@@ -58,7 +58,7 @@ impl End<'_> {
         apply: Apply,
     ) -> anyhow::Result<Apply> {
         self.parting.watching(&apply);
-        let mut progress = Progress::on_stderr(report::total(&apply));
+        let mut progress = Progress::on_stderr(counts::total(&apply));
         progress.changed(&apply);
         let show = |news: News<'_>| {
             if let News::Changed(apply) = &news {

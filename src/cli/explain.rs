@@ -8,11 +8,11 @@ use serde_json::json;
 use super::{
     Ended,
     client::{self, Calls},
-    json,
+    counts, json,
     options::{Connection, OTHER_CODES},
     printer::{Printer, Table},
     progress,
-    report::{self, PAGE},
+    report::PAGE,
     shown, time, words,
 };
 use crate::proto::{Apply, ExplainApplyRequest, HistoryEntry, UpstreamCall, history_entry::What};
@@ -81,7 +81,7 @@ fn row(entry: &HistoryEntry) -> Vec<String> {
 }
 
 fn event(apply: &Apply) -> [String; 3] {
-    let counts = report::counts(&apply.counts.unwrap_or_default());
+    let counts = counts::counts(&apply.counts.unwrap_or_default());
     let mut what = format!(
         "{}, revision {}",
         words::status(apply.status),

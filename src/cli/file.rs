@@ -13,6 +13,7 @@ use anyhow::Context as _;
 
 use super::{
     header::{self, Columns},
+    recognize::{NoCsv, recognize},
     rows::{OpenQuote, Text},
 };
 use crate::proto::NewDevice;
@@ -22,9 +23,6 @@ const MAX_ROWS: usize = 100_000;
 
 /// Twice what one call carries (16 MiB), so that no file that could be sent is refused for its size.
 const MAX_BYTES: u64 = 32 << 20;
-
-/// A hundred times what a valid name and nickname take.
-const MAX_LINE: usize = 64 << 10;
 
 /// The devices of a file in its order.
 #[derive(Clone, Debug)]
@@ -50,16 +48,8 @@ enum Problem {
     TooLarge,
     #[error("is empty; begin it with the header device_name or device_name,nickname")]
     Empty,
-    #[error("is UTF-16; save it as UTF-8 (in Excel: \"CSV UTF-8\")")]
-    Utf16,
-    #[error("is no text; save the table as CSV (in Excel: \"CSV UTF-8\")")]
-    Binary,
-    #[error(
-        "line {line}: is longer than {} KiB, which no device takes; is this the file, and has it \
-         line ends?",
-        MAX_LINE >> 10
-    )]
-    LongLine { line: u32 },
+    #[error(transparent)]
+    NoCsv(#[from] NoCsv),
     #[error("line {line}: {problem}")]
     Row { line: u32, problem: header::Problem },
     #[error("line {line}: a double quote is opened in this row and never closed; close it")]
@@ -131,35 +121,6 @@ fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
         return Err(Problem::NoDevice);
     }
     Ok(file)
-}
-
-/// Refuses what no row of devices can be read from, before it is taken apart: a table of a million
-/// empty values would take much more memory than its text.
-fn recognize(text: &[u8]) -> Result<(), Problem> {
-    if text.starts_with(b"\xFF\xFE") || text.starts_with(b"\xFE\xFF") {
-        return Err(Problem::Utf16);
-    }
-    let begin = &text[..text.len().min(MAX_LINE)];
-    // A workbook is a ZIP file; ASCII in UTF-16 without its mark has a NUL in each character.
-    match begin {
-        [b'P', b'K', 3, 4, ..] => return Err(Problem::Binary),
-        [0, letter, ..] | [letter, 0, ..] if letter.is_ascii_graphic() => {
-            return Err(Problem::Utf16);
-        }
-        _ => {}
-    }
-    let mut line = 1;
-    for content in text.split(|&byte| byte == b'\n') {
-        // Files with the line ends of an old Macintosh have no other ones.
-        let parts = content.strip_suffix(b"\r").unwrap_or(content);
-        for part in parts.split(|&byte| byte == b'\r') {
-            if part.len() > MAX_LINE {
-                return Err(Problem::LongLine { line });
-            }
-            line += 1;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -234,32 +195,6 @@ mod tests {
     #[test]
     fn what_is_not_utf_8_is_refused_with_its_line() {
         assert!(problem(b"device_name\np-01\n\xB1\xC3\n").starts_with("line 3: is not UTF-8"));
-    }
-
-    #[test]
-    fn files_that_are_no_csv_are_told_for_what_they_are() {
-        for text in [
-            b"\xFF\xFEd\0e\0",
-            b"\xFE\xFF\0d\0e",
-            b"d\0e\0v\0",
-            b"\0d\0e\0v",
-        ] {
-            assert!(problem(text).starts_with("is UTF-16; save it as UTF-8"));
-        }
-        assert!(problem(b"PK\x03\x04\x14\0").starts_with("is no text; save the table as CSV"));
-    }
-
-    #[test]
-    fn a_huge_line_is_refused_where_it_stands() {
-        let huge = "x".repeat(MAX_LINE + 1);
-        assert!(problem(&*huge).starts_with("line 1: is longer than 64 KiB"));
-        assert!(problem(",".repeat(MAX_LINE + 1)).starts_with("line 1: is longer"));
-        for end in ["\n", "\r\n", "\r"] {
-            let text = format!("device_name{end}p-01{end}{huge}{end}");
-            assert!(problem(text).starts_with("line 3: is longer"), "{end:?}");
-            let text = format!("device_name{end}{}{end}", &huge[1..]);
-            assert_eq!(rows(&text).len(), 1);
-        }
     }
 
     #[test]

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::{
     Ended,
     client::{self, Calls, Client},
-    end, json, next,
+    counts, end, json, next,
     options::{Connection, DEVICES_CODES},
     printer::Printer,
-    progress, report, shown, time, words,
+    progress, shown, time, words,
 };
 use crate::proto::{Apply, GetApplyRequest, GetApplyResponse, WaitingFor};
 
@@ -74,7 +74,7 @@ pub(super) fn sheet(apply: &Apply, waiting_for: Option<&WaitingFor>) -> String {
         time::seconds(apply.update_time.as_ref()),
         apply.revision
     );
-    let counts = report::counts(&apply.counts.unwrap_or_default());
+    let counts = counts::counts(&apply.counts.unwrap_or_default());
     let mut fields = vec![
         ("apply", apply.apply_id.to_string()),
         ("product", shown::escaped(&apply.product_key)),
@@ -87,7 +87,7 @@ pub(super) fn sheet(apply: &Apply, waiting_for: Option<&WaitingFor>) -> String {
         ("submitted", time::seconds(apply.create_time.as_ref())),
         ("changed", revision),
         ("status", status),
-        ("devices", format!("{}: {counts}", report::total(apply))),
+        ("devices", format!("{}: {counts}", counts::total(apply))),
     ];
     if let Some(waiting) = waiting_for {
         fields.push(("", progress::waits(waiting)));

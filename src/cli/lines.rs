@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{report, words};
+use super::{counts, words};
 use crate::proto::{Apply, ApplyStatus, DeviceCounts};
 
 /// The longest that counts move without a line.
@@ -54,7 +54,7 @@ impl Lines {
         let (done, what) = done(apply);
         let head = headed(apply);
         let line = format!("{head}  {done} of {} {what}", counts.total);
-        let counts = report::some_counts(&counts);
+        let counts = counts::some_counts(&counts);
         Some(if counts.is_empty() {
             line
         } else {

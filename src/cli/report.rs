@@ -1,14 +1,15 @@
 //! What became of an apply, in lines that are kept.
 
-use std::{borrow::Cow, fmt::Write as _, io::Write, time::Duration};
+use std::{borrow::Cow, io::Write, time::Duration};
 
 use super::{
     client::{self, Calls, Client},
+    counts::{counts, total},
     json,
     printer::Printer,
     shown, words,
 };
-use crate::proto::{Apply, Device, DeviceCounts, DeviceOutcome, ListDevicesRequest, ReasonCode};
+use crate::proto::{Apply, Device, DeviceOutcome, ListDevicesRequest, ReasonCode};
 
 /// Bounds what is in memory: at most about 1 MiB a page.
 pub(super) const PAGE: i32 = 1_000;
@@ -40,49 +41,6 @@ pub(super) fn summary<W: Write>(
         )
     };
     printer.print(text, || serde_json::json!({ "apply": json::apply(apply) }))
-}
-
-/// The devices by outcome: four always, the others where there are any.
-pub(super) fn counts(counts: &DeviceCounts) -> String {
-    let mut text = format!(
-        "{} created, {} invalid, {} failed, {} unknown",
-        counts.created, counts.invalid, counts.failed, counts.unknown,
-    );
-    for (count, outcome) in others(counts) {
-        if count > 0 {
-            write!(text, ", {count} {outcome}").expect("a string takes every text");
-        }
-    }
-    text
-}
-
-/// The devices by outcome, where there are any.
-pub(super) fn some_counts(counts: &DeviceCounts) -> String {
-    let first = [
-        (counts.created, "created"),
-        (counts.invalid, "invalid"),
-        (counts.failed, "failed"),
-        (counts.unknown, "unknown"),
-    ];
-    let all = first.into_iter().chain(others(counts));
-    let some: Vec<_> = all
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, outcome)| format!("{count} {outcome}"))
-        .collect();
-    some.join(", ")
-}
-
-fn others(counts: &DeviceCounts) -> [(i64, &'static str); 3] {
-    [
-        (counts.pending, "pending"),
-        (counts.valid, "valid"),
-        (counts.cancelled, "cancelled"),
-    ]
-}
-
-/// How many devices the apply has.
-pub(super) fn total(apply: &Apply) -> i64 {
-    apply.counts.map_or(0, |counts| counts.total)
 }
 
 /// A line for each device that was not created, in the order of the file, page by page.
@@ -191,7 +149,7 @@ mod tests {
             options::Output,
             testing::{Server, apply_at},
         },
-        proto::{ApplyStatus, Reason},
+        proto::{ApplyStatus, DeviceCounts, Reason},
     };
 
     fn device(ordinal: i64, name: &str, outcome: DeviceOutcome, reason: Option<Reason>) -> Device {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{
-    Ended, client, end,
+    Ended, client, counts, end,
     follow::{News, follow},
     get, json,
     options::{Connection, DEVICES_CODES},
@@ -15,7 +15,6 @@ use super::{
     patience::Patience,
     printer::Printer,
     progress::Progress,
-    report,
 };
 use crate::proto::{Apply, WatchUntil};
 
@@ -78,7 +77,7 @@ impl Watch {
         let mut progress = if printer.is_json() {
             Progress::hidden()
         } else {
-            Progress::on_stderr(report::total(&now))
+            Progress::on_stderr(counts::total(&now))
         };
 
         // How it stood at another revision is not known, only that later ones are wanted.
