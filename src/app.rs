@@ -4,7 +4,6 @@ use std::{
     future::Future,
     io::{BufWriter, Write as _},
     net::SocketAddr,
-    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -55,8 +54,8 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
             Command::Simulate(settings) => simulate(settings, stop_on_signal()?).await?,
             Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
             Command::Doctor(settings) => return examine(*settings).await,
-            // A signal ends it as it ends any other tool: what it watches goes on without it.
-            Command::Client(command) => return Ok(client(command).await),
+            // What it watches goes on without it.
+            Command::Client(command) => return Ok(client(command, stop_on_signal()?).await),
         }
         Ok(ExitCode::SUCCESS)
     });
@@ -147,9 +146,9 @@ fn open_store(options: &store::Options) -> anyhow::Result<Store> {
 }
 
 /// A client command, which tells people what went wrong in the way that wrong usage is told.
-async fn client(command: cli::Command) -> ExitCode {
+async fn client(command: cli::Command, stop: CancellationToken) -> ExitCode {
     let mut out = BufWriter::new(std::io::stdout());
-    match cli::run(command, &mut out).await {
+    match cli::run(command, &mut out, stop.cancelled()).await {
         Ok(ended) => ended.into(),
         Err(error) => {
             // What is already found out stands before what went wrong, where both can be told.
@@ -267,6 +266,11 @@ async fn tell_readiness(
 
 /// Everything in one process. The database is stopped last, whatever happened before.
 async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
+    // A file that is none is told before anything is started for it.
+    let submission = match settings.submit.take() {
+        Some(file) => Some(Submit::read(file, simulator::PRODUCT).await?),
+        None => None,
+    };
     let database = match settings.serve.rooms.store.database_url {
         Some(_) => None,
         None => {
@@ -275,7 +279,7 @@ async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
             Some(database)
         }
     };
-    let work = dev_on_database(settings, &stop);
+    let work = dev_on_database(settings, submission, &stop);
     let Some(database) = database else {
         return work.await;
     };
@@ -291,7 +295,11 @@ async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
     result
 }
 
-async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn dev_on_database(
+    mut settings: Dev,
+    submission: Option<Submit>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     open_store(&settings.serve.rooms.store)?.migrate().await?;
     let listener = bind(settings.simulator_listen, "--simulator-listen").await?;
     settings
@@ -314,7 +322,7 @@ async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow:
     // The simulator ends after the service, so that steps in flight get their answers.
     let served = CancellationToken::new();
     tasks.spawn("simulator", simulator.serve(listener, served.clone()));
-    let submit = submit(address, settings.submit, settings.exit, stop);
+    let submit = submit(address, submission, settings.exit, stop);
     let serve = async {
         let _fuse = stop.clone().drop_guard();
         serve(settings.serve, stop, Some(ready)).await
@@ -325,26 +333,21 @@ async fn dev_on_database(mut settings: Dev, stop: &CancellationToken) -> anyhow:
     serving.and(submitted).and(simulated)
 }
 
-/// Submits a file as a client would, once calls are served. A failure stops the process.
+/// Submits what was read as a client would, once calls are served. A failure stops the process.
 async fn submit(
     address: oneshot::Receiver<SocketAddr>,
-    file: Option<PathBuf>,
+    submission: Option<Submit>,
     exit: bool,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let (Some(file), Ok(address)) = (file, address.await) else {
+    let (Some(submission), Ok(address)) = (submission, address.await) else {
         return Ok(());
     };
-    let submit = Submit {
-        server: format!("http://{address}"),
-        file,
-        product_key: simulator::PRODUCT.to_owned(),
-        iot_instance_id: String::new(),
-    };
+    let server = format!("http://{address}");
     let mut out = std::io::stdout();
     tokio::select! {
         () = stop.cancelled() => Ok(()),
-        result = submit.run(&mut out) => {
+        result = submission.run(&server, &mut out) => {
             if exit || result.is_err() {
                 stop.cancel();
             }

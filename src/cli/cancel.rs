@@ -7,15 +7,17 @@ use clap::Args;
 
 use super::{
     Ended,
-    client::{self, Client},
-    end,
-    options::{Connection, Repeat, Stay},
+    client::{self, Calls},
+    end::End,
+    options::{Connection, DEVICES_CODES, Repeat, Stay},
+    parting::Parting,
     printer::Printer,
 };
 use crate::proto::CancelApplyRequest;
 
 /// Settings of `cancel`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = DEVICES_CODES)]
 pub struct Cancel {
     /// The apply
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
@@ -35,7 +37,11 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
+    pub(super) async fn run(
+        self,
+        out: &mut impl Write,
+        parting: &Parting,
+    ) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
         let mut client = client::connect(&self.connection.server).await?;
         let started = Instant::now();
@@ -43,11 +49,16 @@ impl Cancel {
             apply_id: self.apply_id,
             request_id: self.repeat.id(),
         };
-        let call = |mut client: Client, request| async move { client.cancel_apply(request).await };
+        let call = |mut calls: Calls, request| async move { calls.cancel_apply(request).await };
         let answer = client::ask(&client, "cancelling the apply", &request, call).await?;
         let apply = answer
             .apply
             .context("the server answered without an apply")?;
-        end::stay(self.stay, &mut printer, &mut client, apply, started, &[]).await
+        let end = End {
+            parting,
+            started,
+            lines: &[],
+        };
+        end.stay(self.stay, &mut printer, &mut client, apply).await
     }
 }

@@ -6,8 +6,11 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::{
-    Ended, client, end, file, json,
-    options::{Connection, Repeat, Stay, label},
+    Ended, client,
+    end::End,
+    file, json,
+    options::{Connection, DEVICES_CODES, Repeat, Stay, label},
+    parting::Parting,
     printer::Printer,
     report,
 };
@@ -15,6 +18,7 @@ use crate::proto::{AfterCheck, CheckDevicesRequest, CheckDevicesResponse, Genera
 
 /// Settings of `check`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = DEVICES_CODES)]
 pub struct Check {
     /// The devices: a CSV file with the columns device_name and, optionally, nickname; `-` is
     /// standard input
@@ -95,13 +99,18 @@ impl From<After> for AfterCheck {
 }
 
 impl Check {
-    pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
+    pub(super) async fn run(
+        self,
+        out: &mut impl Write,
+        parting: &Parting,
+    ) -> anyhow::Result<Ended> {
         let Connection { server, output } = self.connection.clone();
         let stay = self.stay;
         let (request, lines) = self.request().await?;
         let mut printer = Printer::new(out, output);
         let mut client = client::connect(&server).await?;
         let started = Instant::now();
+        parting.submitting(&request);
         let answer = client::submit(&client, &request).await?;
         if request.validate_only {
             return validated(&mut printer, &answer, &lines);
@@ -109,7 +118,12 @@ impl Check {
         let apply = answer
             .apply
             .context("the server answered without an apply")?;
-        end::stay(stay, &mut printer, &mut client, apply, started, &lines).await
+        let end = End {
+            parting,
+            started,
+            lines: &lines,
+        };
+        end.stay(stay, &mut printer, &mut client, apply).await
     }
 
     /// The request, and the line of each of its devices if they come from a file.

@@ -1,61 +1,51 @@
-//! The connection to the service, and how long a call may take.
+//! The client of the service, and how long a call may take.
 
-use std::{
-    error::Error,
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{error::Error, future::Future, time::Duration};
 
 use anyhow::{anyhow, bail};
-use tonic::{
-    Code, Request, Response, Status,
-    transport::{Channel, ClientTlsConfig, Endpoint},
-};
+use tonic::{Code, Request, Response, Status};
 
-use super::{failure, patience::Patience, shown};
+use super::{
+    aside::{self, Outage},
+    failure,
+    genuine::Genuine,
+    parting,
+    patience::Patience,
+};
 use crate::proto::{
     CheckDevicesRequest, CheckDevicesResponse, registrar_service_client::RegistrarServiceClient,
 };
 
-pub(super) type Client = RegistrarServiceClient<Channel>;
+pub(super) use super::connect::connect;
+
+/// What makes the calls.
+pub(super) type Calls = RegistrarServiceClient<Genuine>;
 
 /// A page of 10,000 devices with long reasons is about 10 MiB; the default of 4 MiB would refuse it.
 const MAX_MESSAGE: usize = 64 << 20;
-
-/// For one attempt to connect.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// The server may have been started in the same breath.
-const CONNECT_FOR: Duration = Duration::from_secs(10);
-
-/// Between two attempts to connect.
-const CONNECT_PAUSE: Duration = Duration::from_millis(200);
-
-/// A watch may be silent for minutes; a ping tells a quiet server from a lost one.
-const PING_EVERY: Duration = Duration::from_secs(20);
-
-/// For the answer to a ping.
-const PING: Duration = Duration::from_secs(10);
 
 /// For one unary call, and for the first word of a stream. The server stores 100,000 devices within
 /// a few seconds.
 const CALL: Duration = Duration::from_secs(60);
 
-/// Connects, and goes on trying for about ten seconds where nobody answers.
-pub(super) async fn connect(server: &str) -> anyhow::Result<Client> {
-    let endpoint = endpoint(server)?;
-    let started = Instant::now();
-    loop {
-        match endpoint.connect().await {
-            Ok(channel) => {
-                return Ok(Client::new(channel).max_decoding_message_size(MAX_MESSAGE));
-            }
-            Err(error) if started.elapsed() >= CONNECT_FOR => bail!(
-                "{server} does not answer ({}); is the service running there?",
-                failure::root(&error)
-            ),
-            Err(_) => tokio::time::sleep(CONNECT_PAUSE).await,
+/// Speaks to a server.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    server: String,
+    calls: Calls,
+}
+
+impl Client {
+    pub(super) fn new(channel: Genuine) -> Self {
+        Self {
+            server: channel.server.clone(),
+            calls: Calls::new(channel).max_decoding_message_size(MAX_MESSAGE),
         }
+    }
+
+    /// To make a call by oneself, without repeating it.
+    pub(super) fn calls(&mut self) -> &mut Calls {
+        &mut self.calls
     }
 }
 
@@ -69,13 +59,13 @@ pub(super) async fn ask<M, T, F>(
     client: &Client,
     doing: &str,
     message: &M,
-    call: impl Fn(Client, Request<M>) -> F,
+    call: impl Fn(Calls, Request<M>) -> F,
 ) -> anyhow::Result<T>
 where
     M: Clone,
     F: Future<Output = Result<Response<T>, Status>>,
 {
-    let answer = repeated(client, message, call).await;
+    let answer = repeated(client, message, call, Patience::new(), aside::say).await;
     answer.map_err(|status| failure::while_doing(doing, &status))
 }
 
@@ -84,8 +74,8 @@ pub(super) async fn submit(
     client: &Client,
     request: &CheckDevicesRequest,
 ) -> anyhow::Result<CheckDevicesResponse> {
-    let call = |mut client: Client, request| async move { client.check_devices(request).await };
-    let answer = repeated(client, request, call).await;
+    let call = |mut calls: Calls, request| async move { calls.check_devices(request).await };
+    let answer = repeated(client, request, call, Patience::new(), aside::say).await;
     answer.map_err(|status| not_submitted(&status, request))
 }
 
@@ -124,39 +114,36 @@ pub(super) async fn answer<T>(
 async fn repeated<M, T, F>(
     client: &Client,
     message: &M,
-    call: impl Fn(Client, Request<M>) -> F,
+    call: impl Fn(Calls, Request<M>) -> F,
+    mut patience: Patience,
+    say: impl FnMut(&str),
 ) -> Result<T, Status>
 where
     M: Clone,
     F: Future<Output = Result<Response<T>, Status>>,
 {
-    let mut patience = Patience::new();
+    let mut outage = Outage::new(&client.server, say);
     loop {
-        match answer(call(client.clone(), timed(message.clone()))).await {
-            Ok(answer) => return Ok(answer),
-            Err(status) => {
-                let (pause, _) = patience.pause(status)?;
-                tokio::time::sleep(pause).await;
+        let answer = answer(call(client.calls.clone(), timed(message.clone())));
+        tokio::pin!(answer);
+        let answer = match tokio::time::timeout(patience.quiet(), &mut answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let why = format!("nothing heard for {} s", patience.quiet().as_secs());
+                outage.goes_on(&why, patience.lasts());
+                answer.await
             }
-        }
-    }
-}
-
-fn endpoint(server: &str) -> anyhow::Result<Endpoint> {
-    // The scheme is looked at here: Endpoint takes an address without one and never connects.
-    let scheme = server.split_once("://").map(|(scheme, _)| scheme);
-    let endpoint = Endpoint::from_shared(server.to_owned());
-    let (Some(scheme @ ("http" | "https")), Ok(endpoint)) = (scheme, endpoint) else {
-        bail!("`{server}` is not the address of a server; give it as http://host:port");
-    };
-    let endpoint = endpoint
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING);
-    match scheme {
-        "https" => Ok(endpoint.tls_config(ClientTlsConfig::new().with_webpki_roots())?),
-        _ => Ok(endpoint),
+        };
+        let status = match answer {
+            Ok(answer) => {
+                outage.is_over();
+                return Ok(answer);
+            }
+            Err(status) => status,
+        };
+        let (pause, status) = patience.pause(status)?;
+        outage.goes_on(&failure::in_short(&status), patience.lasts());
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -165,11 +152,7 @@ fn not_submitted(status: &Status, request: &CheckDevicesRequest) -> anyhow::Erro
     if request.validate_only || !may_have_been_done(status) {
         return error;
     }
-    anyhow!(
-        "{error}\n  it is not known whether the devices were taken; submitted again under the \
-         request id {} they are not taken twice",
-        shown::escaped(&request.request_id)
-    )
+    anyhow!("{error}\n  {}", parting::unclear(request))
 }
 
 /// Whether the server may have acted although the call failed.
@@ -186,24 +169,46 @@ fn may_have_been_done(status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::{
+        cli::testing::{Script, Server},
+        proto::GetQuotaRequest,
+    };
 
-    #[test]
-    fn an_address_without_a_scheme_is_refused_with_the_form_it_should_have() {
-        for server in ["127.0.0.1:50051", "", "unix:/tmp/socket", "http//host"] {
-            let error = endpoint(server).unwrap_err().to_string();
-
-            assert_eq!(
-                error,
-                format!("`{server}` is not the address of a server; give it as http://host:port")
-            );
-        }
+    /// Whether a call of the quotas was answered after the server failed so often, and what was said.
+    async fn asked(failures: usize, patience: Patience) -> (bool, Vec<String>) {
+        let failure = Status::unavailable("the database is not reachable");
+        let server = Server::with(Script {
+            failures: Mutex::new(vec![failure; failures].into()),
+            ..Script::default()
+        });
+        let server = server.await;
+        let client = connect(&server.url).await.unwrap();
+        let mut said = Vec::new();
+        let call = |mut calls: Calls, ask| async move { calls.get_quota(ask).await };
+        let say = |line: &str| said.push(line.replace(&server.url, "URL"));
+        let answer = repeated(&client, &GetQuotaRequest {}, call, patience, say).await;
+        (answer.is_ok(), said)
     }
 
-    #[test]
-    fn both_schemes_are_taken() {
-        assert!(endpoint("http://127.0.0.1:50051").is_ok());
-        assert!(endpoint("https://registrar.example:443").is_ok());
+    #[tokio::test]
+    async fn a_server_that_is_away_is_said_once_and_once_that_it_is_back() {
+        assert_eq!(asked(0, Patience::short()).await, (true, vec![]));
+        let (is_answered, said) = asked(3, Patience::short()).await;
+        assert!(is_answered);
+        assert_eq!(said.len(), 2);
+        assert!(said[0].starts_with(
+            "the server at URL does not answer yet (UNAVAILABLE: the database is not reachable); \
+             trying again for up to "
+        ));
+        assert_eq!(said[1], "the server at URL answers again");
+        let (is_answered, said) = asked(4, Patience::short()).await;
+        assert_eq!((is_answered, said.len()), (false, 1));
+        let (is_answered, said) = asked(0, Patience::short().restless()).await;
+        assert!(is_answered && said[0].contains("(nothing heard for 0 s)"));
+        assert_eq!(said.len(), 2);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::{
     Ended,
-    client::{self, Client},
+    client::{self, Calls},
     json,
-    options::{Connection, outcome},
+    options::{Connection, OTHER_CODES, outcome},
     printer::{Printer, Table},
     report::{self, PAGE},
     shown, words,
@@ -19,6 +19,7 @@ const HEAD: [&str; 6] = ["device", "name", "nickname", "outcome", "reason", "bec
 
 /// Settings of `devices`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = OTHER_CODES)]
 pub struct Devices {
     /// The apply
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
@@ -46,7 +47,7 @@ impl Devices {
         };
         let mut table = Table::new(&HEAD);
         loop {
-            let call = |mut client: Client, ask| async move { client.list_devices(ask).await };
+            let call = |mut calls: Calls, ask| async move { calls.list_devices(ask).await };
             let page = client::ask(&client, "listing the devices", &request, call).await?;
             printer.page(&mut table, &page.devices, row, json::device)?;
             if !client::turn(&mut request.page_token, page.next_page_token)? {

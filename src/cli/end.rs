@@ -6,57 +6,89 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tonic::Status;
+
 use super::{
     Ended,
     client::Client,
-    failure,
+    counts, failure,
     follow::{News, follow},
+    next,
     options::Stay,
-    patience::Patience,
+    parting::Parting,
+    patience::{Patience, is_passing},
     printer::Printer,
     progress::Progress,
     report,
 };
 use crate::proto::{Apply, ApplyStatus, WatchUntil};
 
-/// Stays with the apply until it has settled, if it shall be stayed with, reports and judges it.
-pub(super) async fn stay<W: Write>(
-    stay: Stay,
-    printer: &mut Printer<'_, W>,
-    client: &mut Client,
-    apply: Apply,
-    started: Instant,
-    lines: &[u32],
-) -> anyhow::Result<Ended> {
-    if stay.no_watch {
-        report(printer, client, &apply, None, lines).await?;
-        return Ok(verdict(&apply));
+/// How a command ends that has set something going.
+#[derive(Debug)]
+pub(super) struct End<'a> {
+    pub(super) parting: &'a Parting,
+    pub(super) started: Instant,
+    /// The line of each device, if they come from a file.
+    pub(super) lines: &'a [u32],
+}
+
+impl End<'_> {
+    /// Stays with the apply until it has settled, if it shall be stayed with, reports and judges it.
+    pub(super) async fn stay<W: Write>(
+        &self,
+        stay: Stay,
+        printer: &mut Printer<'_, W>,
+        client: &mut Client,
+        apply: Apply,
+    ) -> anyhow::Result<Ended> {
+        let apply = if stay.no_watch {
+            report(printer, client, &apply, None, self.lines).await?;
+            apply
+        } else {
+            self.watch(printer, client, apply).await?
+        };
+        Ok(verdict(&apply))
     }
-    let total = report::total(&apply);
-    let mut progress = Progress::on_stderr(usize::try_from(total).unwrap_or(0));
-    let apply = watch(client, apply, &mut progress).await?;
-    progress.finish();
-    report(printer, client, &apply, Some(started.elapsed()), lines).await?;
-    Ok(verdict(&apply))
+
+    /// Watches the apply until it has settled, showing how it is doing, and reports it.
+    pub(super) async fn watch<W: Write>(
+        &self,
+        printer: &mut Printer<'_, W>,
+        client: &mut Client,
+        apply: Apply,
+    ) -> anyhow::Result<Apply> {
+        self.parting.watching(&apply);
+        let mut progress = Progress::on_stderr(counts::total(&apply));
+        progress.changed(&apply);
+        let show = |news: News<'_>| {
+            if let News::Changed(apply) = &news {
+                self.parting.watching(apply);
+            }
+            progress.show(&news);
+            ControlFlow::Continue(())
+        };
+        let apply = follow(client, apply, WatchUntil::Settled, Patience::new(), show)
+            .await
+            .map_err(|status| unwatched(self.parting, &status))?;
+        progress.finish();
+        self.parting.telling(&apply);
+        let elapsed = Some(self.started.elapsed());
+        report(printer, client, &apply, elapsed, self.lines).await?;
+        Ok(apply)
+    }
 }
 
-/// Watches an apply until it has settled, and shows how it is doing.
-pub(super) async fn watch(
-    client: &mut Client,
-    apply: Apply,
-    progress: &mut Progress,
-) -> anyhow::Result<Apply> {
-    progress.changed(&apply);
-    let show = |news: News<'_>| {
-        progress.show(&news);
-        ControlFlow::Continue(())
-    };
-    follow(client, apply, WatchUntil::Settled, Patience::new(), show)
-        .await
-        .map_err(|status| failure::while_doing("watching the apply", &status))
+/// The failure of a watch, with how to take it up again unless the server has refused it.
+pub(super) fn unwatched(parting: &Parting, status: &Status) -> anyhow::Error {
+    let error = failure::while_doing("watching the apply", status);
+    if is_passing(status) {
+        parting.after(&error)
+    } else {
+        error
+    }
 }
 
-/// Tells where the apply stands and, once that is the end, every refused device.
+/// Tells where the apply stands and, once that is the end, every refused device and what to do next.
 pub(super) async fn report<W: Write>(
     printer: &mut Printer<'_, W>,
     client: &Client,
@@ -68,6 +100,7 @@ pub(super) async fn report<W: Write>(
     if apply.settled {
         report::refused(printer, client, apply.apply_id, lines).await?;
     }
+    next::tell(printer, apply)?;
     printer.flush()
 }
 

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::{
     Ended,
-    client::{self, Client},
-    json,
-    options::Connection,
+    client::{self, Calls},
+    counts, json,
+    options::{Connection, OTHER_CODES},
     printer::{Printer, Table},
     progress,
-    report::{self, PAGE},
+    report::PAGE,
     shown, time, words,
 };
 use crate::proto::{Apply, ExplainApplyRequest, HistoryEntry, UpstreamCall, history_entry::What};
@@ -21,6 +21,7 @@ const HEAD: [&str; 6] = ["time", "what", "took", "result", "RequestId", "message
 
 /// Settings of `explain`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = OTHER_CODES)]
 pub struct Explain {
     /// The apply
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
@@ -43,7 +44,7 @@ impl Explain {
         };
         let mut table = Table::new(&HEAD);
         let last = loop {
-            let call = |mut client: Client, ask| async move { client.explain_apply(ask).await };
+            let call = |mut calls: Calls, ask| async move { calls.explain_apply(ask).await };
             let page = client::ask(&client, "explaining the apply", &request, call).await?;
             printer.page(&mut table, &page.entries, row, json::entry)?;
             if !client::turn(&mut request.page_token, page.next_page_token)? {
@@ -80,7 +81,7 @@ fn row(entry: &HistoryEntry) -> Vec<String> {
 }
 
 fn event(apply: &Apply) -> [String; 3] {
-    let counts = report::counts(&apply.counts.unwrap_or_default());
+    let counts = counts::counts(&apply.counts.unwrap_or_default());
     let mut what = format!(
         "{}, revision {}",
         words::status(apply.status),

@@ -5,12 +5,22 @@ use std::error::Error;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::shown::escaped;
+use super::{connect::WHERE_IT_LISTENS, genuine::NotGrpc, shown::escaped};
 
 /// The failure of a call as an error that reads: what was being done, the code, the server's
 /// message, and one indented line for each detail.
 pub(super) fn while_doing(doing: &str, status: &Status) -> anyhow::Error {
     let mut text = format!("{doing}: {}", in_short(status));
+    if status
+        .source()
+        .is_some_and(|source| NotGrpc::of(source).is_some())
+    {
+        text.push_str("\n  ");
+        text.push_str(WHERE_IT_LISTENS);
+    }
+    if status.code() == Code::Unimplemented {
+        text.push_str("\n  the server at this address is another service, or an older registrar");
+    }
     for detail in details(status) {
         text.push_str("\n  ");
         text.push_str(&detail);
@@ -20,6 +30,9 @@ pub(super) fn while_doing(doing: &str, status: &Status) -> anyhow::Error {
 
 /// Code and message in one line.
 pub(super) fn in_short(status: &Status) -> String {
+    if let Some(other) = status.source().and_then(NotGrpc::of) {
+        return other.to_string();
+    }
     let code = code(status.code());
     let message = escaped(status.message());
     match status.source().map(root) {

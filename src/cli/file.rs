@@ -7,15 +7,14 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    str,
 };
 
 use anyhow::Context as _;
-use csv::ByteRecord;
 
 use super::{
+    header::{self, Columns},
+    recognize::{NoCsv, recognize},
     rows::{OpenQuote, Text},
-    shown,
 };
 use crate::proto::NewDevice;
 
@@ -26,7 +25,7 @@ const MAX_ROWS: usize = 100_000;
 const MAX_BYTES: u64 = 32 << 20;
 
 /// The devices of a file in its order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DeviceFile {
     pub(super) devices: Vec<NewDevice>,
     /// The line of each device, from 1, by its place in `devices`.
@@ -49,25 +48,10 @@ enum Problem {
     TooLarge,
     #[error("is empty; begin it with the header device_name or device_name,nickname")]
     Empty,
-    #[error(
-        "line {line}: no column is called device_name; begin the file with a header that has it"
-    )]
-    NoNameColumn { line: u32 },
-    #[error("line {line}: the column {column} is not known; keep only device_name and nickname")]
-    UnknownColumn { line: u32, column: String },
-    #[error("line {line}: the column {column} is there twice; remove one of them")]
-    ColumnTwice { line: u32, column: &'static str },
-    #[error("line {line}: is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\")")]
-    NotUtf8 { line: u32 },
-    #[error(
-        "line {line}: has {found} values where the header has {expected}; put a value that holds \
-         a comma in double quotes, and keep the comma before an empty one"
-    )]
-    Values {
-        line: u32,
-        found: usize,
-        expected: usize,
-    },
+    #[error(transparent)]
+    NoCsv(#[from] NoCsv),
+    #[error("line {line}: {problem}")]
+    Row { line: u32, problem: header::Problem },
     #[error("line {line}: a double quote is opened in this row and never closed; close it")]
     OpenQuote { line: u32 },
     #[error("has no row below its header; add at least one device")]
@@ -113,12 +97,14 @@ fn load(source: impl io::Read) -> Result<Vec<u8>, Problem> {
 }
 
 fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
+    recognize(&text)?;
     let text = Text::new(text);
     let mut rows = text.rows();
     if !rows.next()? {
         return Err(Problem::Empty);
     }
-    let columns = Columns::of(rows.row(), rows.line())?;
+    let in_line = |line| move |problem| Problem::Row { line, problem };
+    let columns = Columns::of(rows.row()).map_err(in_line(rows.line()))?;
     let mut file = DeviceFile {
         devices: Vec::new(),
         lines: Vec::new(),
@@ -127,74 +113,14 @@ fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
         if file.devices.len() == MAX_ROWS {
             return Err(Problem::TooManyRows { line: rows.line() });
         }
-        file.devices.push(columns.device(rows.row(), rows.line())?);
+        let device = columns.device(rows.row()).map_err(in_line(rows.line()))?;
+        file.devices.push(device);
         file.lines.push(rows.line());
     }
     if file.devices.is_empty() {
         return Err(Problem::NoDevice);
     }
     Ok(file)
-}
-
-/// Where the values of a device stand in a row.
-struct Columns {
-    name: usize,
-    nickname: Option<usize>,
-    count: usize,
-}
-
-impl Columns {
-    fn of(header: &ByteRecord, line: u32) -> Result<Self, Problem> {
-        let (mut name, mut nickname, mut unknown) = (None, None, None);
-        for (at, column) in header.iter().enumerate() {
-            let column = str::from_utf8(column).map_err(|_| Problem::NotUtf8 { line })?;
-            let (known, place) = match column {
-                "device_name" => ("device_name", &mut name),
-                "nickname" => ("nickname", &mut nickname),
-                other => {
-                    unknown.get_or_insert(other);
-                    continue;
-                }
-            };
-            if place.replace(at).is_some() {
-                return Err(Problem::ColumnTwice {
-                    line,
-                    column: known,
-                });
-            }
-        }
-        match (name, unknown) {
-            (None, _) => Err(Problem::NoNameColumn { line }),
-            // To ignore it would drop a misspelt nickname from every device.
-            (_, Some(column)) => Err(Problem::UnknownColumn {
-                line,
-                column: shown::name(column),
-            }),
-            (Some(name), None) => Ok(Self {
-                name,
-                nickname,
-                count: header.len(),
-            }),
-        }
-    }
-
-    fn device(&self, row: &ByteRecord, line: u32) -> Result<NewDevice, Problem> {
-        if row.len() != self.count {
-            return Err(Problem::Values {
-                line,
-                found: row.len(),
-                expected: self.count,
-            });
-        }
-        let value = |at: usize| match str::from_utf8(&row[at]) {
-            Ok(value) => Ok(value.to_owned()),
-            Err(_) => Err(Problem::NotUtf8 { line }),
-        };
-        Ok(NewDevice {
-            device_name: value(self.name)?,
-            nickname: self.nickname.map(value).transpose()?.unwrap_or_default(),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -256,28 +182,31 @@ mod tests {
         assert!(problem("").starts_with("is empty"));
         assert!(problem("\u{feff}\n\n").starts_with("is empty"));
         assert!(problem("device_name\n\n").starts_with("has no row below its header"));
-        assert!(problem("p-01\np-02\n").starts_with("line 1: no column is called device_name"));
-        assert!(problem("\nnickname\nx\n").starts_with("line 2: no column is called device_name"));
+        assert!(problem("p-01\np-02\n").contains("and is `p-01`; begin the file"));
+        assert!(problem("\nnickname\nx\n").starts_with("line 2: the header should be"));
     }
 
     #[test]
     fn a_column_that_is_unknown_or_there_twice_is_refused() {
-        assert!(
-            problem("device_name,nick name\n").contains("the column \"nick name\" is not known")
-        );
-        assert!(problem("device_name,device_name\n").contains("device_name is there twice"));
+        assert!(problem("device_name,note\n").starts_with("line 1: the header should be"));
+        assert!(problem("device_name,device_name\n").contains("has the column device_name twice"));
     }
 
     #[test]
     fn what_is_not_utf_8_is_refused_with_its_line() {
         assert!(problem(b"device_name\np-01\n\xB1\xC3\n").starts_with("line 3: is not UTF-8"));
-        assert!(problem(b"\xFF\xFEd\0e\0v\0").starts_with("line 1: is not UTF-8"));
+    }
+
+    #[test]
+    fn a_header_is_taken_however_it_is_spelt_and_ended() {
+        let text = "\u{feff}Nick Name, DeviceName \r\n泵一,p-01\r\n";
+        assert_eq!(rows(text), [row(2, "p-01", "泵一")]);
     }
 
     #[test]
     fn a_row_with_more_or_fewer_values_than_the_header_is_refused_with_its_line() {
         assert!(problem("device_name\r\np-01\r\np-02,x\r\n").starts_with("line 3: has 2 values"));
-        assert!(problem("device_name,nickname\np-01\n").starts_with("line 2: has 1 values"));
+        assert!(problem("device_name,nickname\np-01\n").starts_with("line 2: has 1 value "));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{
     Ended,
-    client::{self, Client},
+    client::{self, Calls},
     devices, json,
-    options::Connection,
+    options::{Connection, FIND_CODES},
     printer::{Printer, Table},
     shown, time, words,
 };
@@ -31,6 +31,7 @@ const HEAD: [&str; 8] = [
 
 /// Settings of `find`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = FIND_CODES)]
 pub struct Find {
     /// The name of the device, exactly
     #[arg(value_name = "NAME")]
@@ -59,7 +60,7 @@ impl Find {
         let mut table = Table::new(&HEAD);
         let mut found_any = false;
         loop {
-            let call = |mut client: Client, ask| async move { client.find_device(ask).await };
+            let call = |mut calls: Calls, ask| async move { calls.find_device(ask).await };
             let page = client::ask(&client, "finding the device", &request, call).await?;
             if !page.found.is_empty() {
                 found_any = true;

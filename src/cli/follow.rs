@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 use super::{
     client::{self, Client},
     patience::{Heard, Patience},
 };
-use crate::proto::{Apply, ApplyStatus, WaitingFor, WatchApplyRequest, WatchUntil};
+use crate::proto::{
+    Apply, ApplyStatus, WaitingFor, WatchApplyRequest, WatchApplyResponse, WatchUntil,
+};
 
 /// What a watch has to tell.
 #[derive(Debug)]
@@ -28,8 +30,11 @@ pub(super) enum News<'a> {
         apply_id: i64,
         revision: i64,
         why: &'a Status,
-        pause: Duration,
+        /// For how long that is tried without anything coming through.
+        up_to: Duration,
     },
+    /// The server has taken up the stream that was cut.
+    Resumed { apply_id: i64 },
 }
 
 /// Watches an apply from the state given, tells every later change in order, and returns the last
@@ -45,9 +50,23 @@ pub(super) async fn follow(
     mut patience: Patience,
     mut tell: impl FnMut(News<'_>) -> ControlFlow<()>,
 ) -> Result<Apply, Status> {
+    let mut is_cut = false;
     loop {
         let (started, mut heard) = (Instant::now(), Heard::Nothing);
-        let end = stream(client, &mut apply, until, &mut heard, &mut tell).await;
+        let opened = open(client, &apply, until).await;
+        let is_resumed = is_cut && opened.is_ok();
+        if is_resumed
+            && tell(News::Resumed {
+                apply_id: apply.apply_id,
+            })
+            .is_break()
+        {
+            return Ok(apply);
+        }
+        let end = match opened {
+            Ok(stream) => listen(stream, &mut apply, &mut heard, &mut tell).await,
+            Err(status) => Err(status),
+        };
         patience.progress(heard, started.elapsed());
         let status = match end {
             Ok(ControlFlow::Break(())) => return Ok(apply),
@@ -66,8 +85,9 @@ pub(super) async fn follow(
             apply_id,
             revision,
             why: &status,
-            pause,
+            up_to: patience.lasts(),
         };
+        is_cut = true;
         if tell(cut).is_break() {
             return Ok(apply);
         }
@@ -75,21 +95,28 @@ pub(super) async fn follow(
     }
 }
 
-/// One stream, from the revision of `apply` on, to whatever end it takes.
-async fn stream(
+/// Opens a stream from the revision of `apply` on.
+async fn open(
     client: &mut Client,
-    apply: &mut Apply,
+    apply: &Apply,
     until: WatchUntil,
-    heard: &mut Heard,
-    tell: &mut impl FnMut(News<'_>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, Status> {
+) -> Result<Streaming<WatchApplyResponse>, Status> {
     let request = WatchApplyRequest {
         apply_id: apply.apply_id,
         after_revision: apply.revision,
         until: until.into(),
     };
     // Without a deadline of its own: a watch lasts as long as the apply does.
-    let mut changes = client::answer(client.watch_apply(request)).await?;
+    client::answer(client.calls().watch_apply(request)).await
+}
+
+/// Listens to one stream to whatever end it takes.
+async fn listen(
+    mut changes: Streaming<WatchApplyResponse>,
+    apply: &mut Apply,
+    heard: &mut Heard,
+    tell: &mut impl FnMut(News<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Status> {
     while let Some(message) = changes.message().await? {
         let waiting_for = message.waiting_for.as_ref();
         let news = if message.heartbeat {
@@ -161,7 +188,7 @@ mod tests {
             |news| {
                 match news {
                     News::Changed(apply) => told.push(apply.revision),
-                    News::Waits { .. } => {}
+                    News::Waits { .. } | News::Resumed { .. } => {}
                     News::Cut { .. } => cuts += 1,
                 }
                 ControlFlow::Continue(())
@@ -208,7 +235,7 @@ mod tests {
             Patience::short(),
             |news| {
                 match news {
-                    News::Waits { .. } => {}
+                    News::Waits { .. } | News::Resumed { .. } => {}
                     News::Changed(apply) => {
                         told.push(apply.revision);
                         if apply.revision == 2 {
@@ -291,6 +318,7 @@ mod tests {
                         format!("{} {}", apply.revision, waiting_for.unwrap().message)
                     }
                     News::Cut { .. } => "cut".into(),
+                    News::Resumed { .. } => "resumed".into(),
                 });
                 ControlFlow::Continue(())
             },
@@ -305,6 +333,7 @@ mod tests {
                 "1 the upstream",
                 "2",
                 "cut",
+                "resumed",
                 "2 its turn",
                 "2 the upstream",
                 "3",

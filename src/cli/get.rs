@@ -8,16 +8,17 @@ use serde_json::{Value, json};
 
 use super::{
     Ended,
-    client::{self, Client},
-    end, json,
-    options::Connection,
+    client::{self, Calls, Client},
+    counts, end, json, next,
+    options::{Connection, DEVICES_CODES},
     printer::Printer,
-    progress, report, shown, time, words,
+    progress, shown, time, words,
 };
 use crate::proto::{Apply, GetApplyRequest, GetApplyResponse, WaitingFor};
 
 /// Settings of `get`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = DEVICES_CODES)]
 pub struct Get {
     /// The apply
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
@@ -40,6 +41,7 @@ impl Get {
         let apply = answer.apply.as_ref();
         let apply = apply.context("the server answered without an apply")?;
         printer.print(|| text(apply, &answer), || json(apply, &answer))?;
+        next::tell(&mut printer, apply)?;
         Ok(end::verdict(apply))
     }
 }
@@ -54,7 +56,7 @@ pub(super) async fn get(
         apply_id,
         include_lists,
     };
-    let call = |mut client: Client, request| async move { client.get_apply(request).await };
+    let call = |mut calls: Calls, request| async move { calls.get_apply(request).await };
     client::ask(client, "reading the apply", &request, call).await
 }
 
@@ -72,7 +74,7 @@ pub(super) fn sheet(apply: &Apply, waiting_for: Option<&WaitingFor>) -> String {
         time::seconds(apply.update_time.as_ref()),
         apply.revision
     );
-    let counts = report::counts(&apply.counts.unwrap_or_default());
+    let counts = counts::counts(&apply.counts.unwrap_or_default());
     let mut fields = vec![
         ("apply", apply.apply_id.to_string()),
         ("product", shown::escaped(&apply.product_key)),
@@ -85,7 +87,7 @@ pub(super) fn sheet(apply: &Apply, waiting_for: Option<&WaitingFor>) -> String {
         ("submitted", time::seconds(apply.create_time.as_ref())),
         ("changed", revision),
         ("status", status),
-        ("devices", format!("{}: {counts}", report::total(apply))),
+        ("devices", format!("{}: {counts}", counts::total(apply))),
     ];
     if let Some(waiting) = waiting_for {
         fields.push(("", progress::waits(waiting)));

@@ -5,10 +5,10 @@ use std::io::Write;
 use clap::Args;
 
 use super::{
-    Ended,
-    client::{self, Client},
+    Ended, aside,
+    client::{self, Calls},
     get, json,
-    options::{Connection, label, status},
+    options::{Connection, OTHER_CODES, label, status},
     printer::{Printer, Table},
     report::PAGE,
     shown, time, words,
@@ -30,6 +30,7 @@ const HEAD: [&str; 10] = [
 
 /// Settings of `list`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = OTHER_CODES)]
 pub struct List {
     /// Only applies of this product
     #[arg(long, env = "REGISTRAR_PRODUCT_KEY", value_name = "KEY")]
@@ -68,12 +69,17 @@ impl List {
         let mut table = Table::new(&HEAD);
         loop {
             request.page_size = i32::try_from(left).unwrap_or(PAGE).min(PAGE);
-            let call = |mut client: Client, ask| async move { client.list_applies(ask).await };
+            let call = |mut calls: Calls, ask| async move { calls.list_applies(ask).await };
             let page = client::ask(&client, "listing the applies", &request, call).await?;
             let applies = &page.applies[..page.applies.len().min(left)];
             printer.page(&mut table, applies, row, json::apply)?;
             left -= applies.len();
-            if left == 0 || !client::turn(&mut request.page_token, page.next_page_token)? {
+            let is_last = !client::turn(&mut request.page_token, page.next_page_token)?;
+            if left == 0 && !is_last {
+                let limit = self.limit;
+                aside::say(&format!("there are more than these {limit}; see --limit"));
+            }
+            if left == 0 || is_last {
                 return Ok(Ended::Well);
             }
         }

@@ -4,9 +4,13 @@
 //! what they keep goes to the writer that the caller hands in. Start at [`run`]; each command has a
 //! file of its own.
 
+mod address;
+mod aside;
 mod cancel;
 mod check;
 mod client;
+mod connect;
+mod counts;
 mod devices;
 mod end;
 mod explain;
@@ -14,14 +18,21 @@ mod failure;
 mod file;
 mod find;
 mod follow;
+mod genuine;
 mod get;
+mod header;
 mod json;
+mod lines;
 mod list;
+mod next;
 mod options;
+mod parting;
 mod patience;
 mod printer;
+mod probe;
 mod progress;
 mod quota;
+mod recognize;
 mod register;
 mod report;
 mod rows;
@@ -35,11 +46,11 @@ mod time;
 mod watch;
 mod words;
 
-use std::{io::Write, process::ExitCode};
+use std::{future::Future, io::Write, process::ExitCode};
 
 use clap::Subcommand;
 
-use self::printer::Printer;
+use self::{parting::Parting, printer::Printer};
 
 pub use self::{
     cancel::Cancel,
@@ -102,23 +113,35 @@ impl From<Ended> for ExitCode {
     }
 }
 
-/// Does what the command says and writes the answer to `out`.
+/// Does what the command says and writes the answer to `out`, unless `interrupt` is over first.
 ///
 /// # Errors
 ///
-/// A file that cannot be read as devices, a server that stays out of reach, a call it refuses, or an
-/// `out` that takes no more for another reason than that its reader has gone. The text says what to
-/// do next.
-pub async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<Ended> {
+/// A file that cannot be read as devices, a server that stays out of reach, a call it refuses, an
+/// interruption, or an `out` that takes no more for another reason than that its reader has gone.
+/// The text says what to do next.
+pub async fn run(
+    command: Command,
+    out: &mut impl Write,
+    interrupt: impl Future<Output = ()>,
+) -> anyhow::Result<Ended> {
+    let parting = Parting::default();
+    tokio::select! {
+        ended = done(command, out, &parting) => ended,
+        () = interrupt => Err(parting.interrupted()),
+    }
+}
+
+async fn done(command: Command, out: &mut impl Write, parting: &Parting) -> anyhow::Result<Ended> {
     let ended = match command {
-        Command::Check(check) => check.run(out).await,
-        Command::Register(register) => register.run(out).await,
-        Command::Watch(watch) => watch.run(out).await,
+        Command::Check(check) => check.run(out, parting).await,
+        Command::Register(register) => register.run(out, parting).await,
+        Command::Watch(watch) => watch.run(out, parting).await,
         Command::Get(get) => get.run(out).await,
         Command::List(list) => list.run(out).await,
         Command::Devices(devices) => devices.run(out).await,
         Command::Find(find) => find.run(out).await,
-        Command::Cancel(cancel) => cancel.run(out).await,
+        Command::Cancel(cancel) => cancel.run(out, parting).await,
         Command::Explain(explain) => explain.run(out).await,
         Command::Quota(quota) => quota.run(out).await,
     };

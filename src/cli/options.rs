@@ -6,6 +6,19 @@ use uuid::Uuid;
 use super::words;
 use crate::proto::{ApplyStatus, DeviceOutcome};
 
+/// Below the help of a command that tells how devices fare.
+pub(super) const DEVICES_CODES: &str = "Exit codes: 0 when every device made it or may still make \
+    it, 2 when some did not, 1 for everything else, such as wrong usage, a server out of reach or \
+    an interruption.";
+
+/// Below the help of the other commands.
+pub(super) const OTHER_CODES: &str = "Exit codes: 0 when all is told, 1 for everything else, such \
+    as wrong usage, a server out of reach or an interruption.";
+
+/// Below the help of `find`.
+pub(super) const FIND_CODES: &str = "Exit codes: 0 when the device is in an apply, 2 when it is in \
+    none, 1 for everything else, such as wrong usage, a server out of reach or an interruption.";
+
 /// Which server is spoken to, and how its answers are written.
 #[derive(Clone, Debug, Args)]
 #[group(skip)]

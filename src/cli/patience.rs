@@ -1,16 +1,24 @@
 //! How long a call that may be repeated is repeated.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// How often a repeatable call is tried again without progress, and how long the pauses are.
+use super::genuine::NotGrpc;
+
+/// How long a repeatable call is tried again without progress, and how long the pauses are.
 #[derive(Debug, Clone)]
 pub(super) struct Patience {
     first_pause: Duration,
+    lasts: Duration,
+    quiet: Duration,
     tries: u32,
     failures: u32,
+    since: Option<Instant>,
     steady: Duration,
 }
 
@@ -18,12 +26,21 @@ impl Patience {
     /// No pause is longer, whatever the server asks for.
     const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-    /// Twelve pauses of 0.1 s to 5 s: about half a minute, in which a server is restarted.
+    /// In which a server is restarted, or its database.
+    const LASTS: Duration = Duration::from_secs(60);
+
+    /// A call that takes longer is worth a word to who waits.
+    const QUIET: Duration = Duration::from_secs(5);
+
+    /// A minute of pauses from 0.1 s to 5 s.
     pub(super) fn new() -> Self {
         Self {
             first_pause: Duration::from_millis(100),
-            tries: 12,
+            lasts: Self::LASTS,
+            quiet: Self::QUIET,
+            tries: u32::MAX,
             failures: 0,
+            since: None,
             steady: Self::MAX_PAUSE,
         }
     }
@@ -33,8 +50,11 @@ impl Patience {
     pub(super) fn short() -> Self {
         Self {
             first_pause: Duration::from_millis(1),
+            lasts: Duration::MAX,
+            quiet: Duration::MAX,
             tries: 3,
             failures: 0,
+            since: None,
             steady: Duration::MAX,
         }
     }
@@ -42,16 +62,39 @@ impl Patience {
     /// Something came through: what failed before no longer counts. A sign of life does so only
     /// after a while, lest a stream that always breaks at once be taken up forever.
     pub(super) fn progress(&mut self, heard: Heard, lasted: Duration) {
-        match heard {
-            Heard::Change => self.failures = 0,
-            Heard::Heartbeat if lasted >= self.steady => self.failures = 0,
-            Heard::Heartbeat | Heard::Nothing => {}
+        let counts = match heard {
+            Heard::Change => true,
+            Heard::Heartbeat => lasted >= self.steady,
+            Heard::Nothing => false,
+        };
+        if counts {
+            self.failures = 0;
+            self.since = None;
         }
+    }
+
+    /// For how long, from the first failure on, calls are tried again.
+    pub(super) fn lasts(&self) -> Duration {
+        self.lasts
+    }
+
+    /// For how long a call may be out before that is said.
+    pub(super) fn quiet(&self) -> Duration {
+        self.quiet
+    }
+
+    /// For tests: the same, said at once.
+    #[cfg(test)]
+    pub(super) fn restless(self) -> Self {
+        let quiet = Duration::ZERO;
+        Self { quiet, ..self }
     }
 
     /// How long to wait before the next try, or the status itself when there shall be none.
     pub(super) fn pause(&mut self, status: Status) -> Result<(Duration, Status), Status> {
-        if !is_passing(&status) || self.failures >= self.tries {
+        let failing_for = self.since.get_or_insert_with(Instant::now).elapsed();
+        let is_used_up = self.failures >= self.tries || failing_for >= self.lasts;
+        if !is_passing(&status) || is_used_up {
             return Err(status);
         }
         let doubled = self.first_pause.saturating_mul(1 << self.failures.min(16));
@@ -79,10 +122,12 @@ pub(super) enum Heard {
 }
 
 /// Whether the same call may succeed later: the server said so, or never came to say anything.
-fn is_passing(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
-        // Only what the transport made up on this side has a source; the server's words have none.
-        || status.source().is_some()
+pub(super) fn is_passing(status: &Status) -> bool {
+    // Only what the transport made up on this side has a source; the server's words have none.
+    match status.source() {
+        Some(source) => NotGrpc::of(source).is_none_or(NotGrpc::is_passing),
+        None => matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +146,20 @@ mod tests {
         assert_eq!(patience.failures, 7);
         patience.progress(Heard::Heartbeat, Patience::MAX_PAUSE);
         assert_eq!(patience.failures, 0);
+    }
+
+    #[test]
+    fn patience_is_used_up_when_its_time_is_and_given_back_by_progress() {
+        let mut patience = Patience {
+            lasts: Duration::ZERO,
+            ..Patience::new()
+        };
+        assert!(patience.pause(Status::unavailable("")).is_err());
+
+        patience.lasts = Patience::LASTS;
+        assert!(patience.pause(Status::unavailable("")).is_ok());
+        patience.progress(Heard::Change, Duration::ZERO);
+        assert_eq!((patience.failures, patience.since), (0, None));
     }
 
     #[test]

@@ -1,24 +1,32 @@
 //! How an apply is doing, on stderr: a bar for people, plain lines for everything else.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-use super::{failure, follow::News, shown, time, words};
-use crate::proto::{Apply, DeviceCounts, WaitingFor};
-
-/// Between two lines that differ in counts only.
-const LINE_EVERY: Duration = Duration::from_secs(1);
+use super::{
+    aside, failure,
+    follow::News,
+    lines::{Lines, done, headed},
+    shown, time, words,
+};
+use crate::proto::{Apply, WaitingFor};
 
 /// So that the clock on the bar moves while the apply does not.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Shows an apply while it is followed.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) struct Progress {
+    view: View,
+    cuts: Cuts,
+}
+
+#[derive(Debug)]
+enum View {
     Bar(ProgressBar),
     Lines {
         lines: Lines,
@@ -28,131 +36,131 @@ pub(super) enum Progress {
     Hidden,
 }
 
-/// Which changes are worth a line, where lines cannot be overwritten.
+/// Tells that a watch is cut off once, however often it is tried again, and once that it goes on.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
-    last: Option<(i32, i64, Duration)>,
-    waits: Option<String>,
+struct Cuts {
+    is_cut: bool,
+}
+
+impl Cuts {
+    fn line(&mut self, news: &News<'_>) -> Option<String> {
+        match news {
+            News::Cut {
+                apply_id,
+                revision,
+                why,
+                up_to,
+            } if !self.is_cut => {
+                self.is_cut = true;
+                Some(format!(
+                    "apply {apply_id}  the watch was cut off ({}); taking it up again after \
+                     revision {revision}, trying for up to {} s",
+                    failure::in_short(why),
+                    up_to.as_secs()
+                ))
+            }
+            News::Resumed { apply_id } if self.is_cut => {
+                self.is_cut = false;
+                Some(format!("apply {apply_id}  the watch goes on"))
+            }
+            News::Cut { .. } | News::Resumed { .. } | News::Changed(_) | News::Waits { .. } => None,
+        }
+    }
 }
 
 impl Progress {
     /// A bar where stderr is a terminal, otherwise lines.
-    pub(super) fn on_stderr(total: usize) -> Self {
+    pub(super) fn on_stderr(total: i64) -> Self {
         if !io::stderr().is_terminal() {
-            return Self::Lines {
+            return Self::of(View::Lines {
                 lines: Lines::default(),
                 started: Instant::now(),
-            };
+            });
         }
+        // What does not fit into a narrow terminal is cut off at the right.
         let style = ProgressStyle::with_template(
-            "{elapsed_precise}  {msg}  {wide_bar}  {pos} of {len} settled",
+            "{elapsed_precise}  {msg}  {pos} of {len} {prefix}  {wide_bar}",
         )
         .expect("the template is well formed");
-        let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr())
+        let target = ProgressDrawTarget::stderr();
+        let bar = ProgressBar::with_draw_target(Some(total.unsigned_abs()), target)
             .with_style(style)
-            .with_message("submitting")
             // Also when an error drops it half-way, so that the error stands on a line of its own.
             .with_finish(ProgressFinish::AndClear);
         bar.enable_steady_tick(TICK);
-        Self::Bar(bar)
+        Self::of(View::Bar(bar))
+    }
+
+    /// Only cuts are told.
+    pub(super) fn hidden() -> Self {
+        Self::of(View::Hidden)
+    }
+
+    fn of(view: View) -> Self {
+        let cuts = Cuts::default();
+        Self { view, cuts }
     }
 
     pub(super) fn show(&mut self, news: &News<'_>) {
         match news {
             News::Changed(apply) => self.changed(apply),
             News::Waits { apply, waiting_for } => self.waits(apply, *waiting_for),
-            News::Cut {
-                apply_id,
-                revision,
-                why,
-                pause,
-            } => self.say(&format!(
-                "apply {apply_id}  the watch was cut off ({}); resuming after revision {revision} \
-                 in {:.1} s",
-                failure::in_short(why),
-                pause.as_secs_f64()
-            )),
+            News::Cut { .. } | News::Resumed { .. } => {}
+        }
+        if let Some(line) = self.cuts.line(news) {
+            self.say(&line);
         }
     }
 
     pub(super) fn changed(&mut self, apply: &Apply) {
-        match self {
-            Self::Bar(bar) => {
-                let counts = apply.counts.unwrap_or_default();
-                bar.set_length(counts.total.unsigned_abs());
-                bar.set_position(settled(&counts).unsigned_abs());
+        match &mut self.view {
+            View::Bar(bar) => {
+                let (done, what) = done(apply);
+                bar.set_length(apply.counts.unwrap_or_default().total.unsigned_abs());
+                bar.set_position(done.unsigned_abs());
+                bar.set_prefix(what);
                 bar.set_message(headed(apply));
             }
-            Self::Lines { lines, started } => {
+            View::Lines { lines, started } => {
                 if let Some(line) = lines.line(apply, started.elapsed()) {
-                    self.say(&line);
+                    aside::say(&line);
                 }
             }
-            Self::Hidden => {}
+            View::Hidden => {}
         }
     }
 
     fn waits(&mut self, apply: &Apply, waiting_for: Option<&WaitingFor>) {
         let waits = waiting_for.map(waits);
-        match self {
-            Self::Bar(bar) => bar.set_message(match waits {
+        match &mut self.view {
+            View::Bar(bar) => bar.set_message(match waits {
                 Some(waits) => format!("{}  {waits}", headed(apply)),
                 None => headed(apply),
             }),
-            Self::Lines { lines, .. } => {
+            View::Lines { lines, .. } => {
                 if let Some(line) = lines.waiting(apply, waits) {
-                    self.say(&line);
+                    aside::say(&line);
                 }
             }
-            Self::Hidden => {}
+            View::Hidden => {}
         }
     }
 
     /// Leaves the last state standing as a plain line.
     pub(super) fn finish(self) {
-        if let Self::Bar(bar) = &self {
+        if let View::Bar(bar) = &self.view {
             bar.finish_and_clear();
+            let (done, what) = (bar.position(), bar.prefix());
             let total = bar.length().unwrap_or_default();
-            let line = format!("{}  {} of {total} settled", bar.message(), bar.position());
-            drop(writeln!(io::stderr(), "{line}"));
+            aside::say(&format!("{}  {done} of {total} {what}", bar.message()));
         }
     }
 
     fn say(&self, line: &str) {
-        match self {
-            Self::Bar(bar) => bar.println(line),
-            // Nobody reads it where stderr is closed, and the apply goes on all the same.
-            Self::Lines { .. } | Self::Hidden => drop(writeln!(io::stderr(), "{line}")),
+        match &self.view {
+            View::Bar(bar) => bar.println(line),
+            View::Lines { .. } | View::Hidden => aside::say(line),
         }
-    }
-}
-
-impl Lines {
-    /// The line for this change, `elapsed` after the start: for each change of status, for the
-    /// last, and at most once a second for counts.
-    pub(super) fn line(&mut self, apply: &Apply, elapsed: Duration) -> Option<String> {
-        let counts = apply.counts.unwrap_or_default();
-        let settled = settled(&counts);
-        let is_due = match self.last {
-            None => true,
-            Some((status, ..)) if status != apply.status => true,
-            Some((_, shown, _)) if shown == settled => false,
-            Some((_, _, at)) => apply.settled || elapsed.saturating_sub(at) >= LINE_EVERY,
-        };
-        is_due.then(|| {
-            self.last = Some((apply.status, settled, elapsed));
-            format!("{}  {settled} of {} settled", headed(apply), counts.total)
-        })
-    }
-
-    /// The line for a wait: one for each that differs from the one before.
-    fn waiting(&mut self, apply: &Apply, waits: Option<String>) -> Option<String> {
-        if self.waits == waits {
-            return None;
-        }
-        self.waits = waits;
-        let waits = self.waits.as_ref()?;
-        Some(format!("{}  {waits}", headed(apply)))
     }
 }
 
@@ -172,123 +180,37 @@ pub(super) fn waits(waiting: &WaitingFor) -> String {
     text
 }
 
-/// What both a bar and a line begin with. As wide as the longest status.
-fn headed(apply: &Apply) -> String {
-    format!(
-        "apply {}  {:<14}",
-        apply.apply_id,
-        words::status(apply.status)
-    )
-}
-
-/// The devices that have their last outcome, unless someone asks for more.
-fn settled(counts: &DeviceCounts) -> i64 {
-    counts.total - counts.pending - counts.valid
-}
-
 #[cfg(test)]
 mod tests {
+    use tonic::Status;
+
     use super::*;
-    use crate::{
-        cli::testing::apply_at,
-        proto::{ApplyStatus, WaitCode},
-    };
-
-    fn lines(changes: impl IntoIterator<Item = (u64, Apply)>) -> Vec<String> {
-        let mut lines = Lines::default();
-        let changes = changes.into_iter();
-        changes
-            .filter_map(|(at, apply)| lines.line(&apply, Duration::from_millis(at)))
-            .collect()
-    }
 
     #[test]
-    fn a_change_of_status_is_a_line_at_once() {
-        let lines = lines([
-            (0, apply_at(1, ApplyStatus::Check, [10_000, 0, 0])),
-            (10, apply_at(2, ApplyStatus::Create, [9_000, 7, 993])),
-            (20, apply_at(3, ApplyStatus::CreateSuccess, [0, 7, 9_993])),
-        ]);
-
-        assert_eq!(
-            lines,
-            [
-                "apply 17  CHECK           0 of 10000 settled",
-                "apply 17  CREATE          1000 of 10000 settled",
-                "apply 17  CREATE_SUCCESS  10000 of 10000 settled",
-            ]
-        );
-    }
-
-    #[test]
-    fn counts_alone_are_a_line_at_most_once_a_second() {
-        let create = |pending| apply_at(2, ApplyStatus::Create, [pending, 0, 100 - pending]);
-
-        let lines = lines([
-            (0, create(100)),
-            (400, create(90)),
-            (999, create(80)),
-            (1_000, create(70)),
-            (1_900, create(60)),
-            (2_100, create(50)),
-        ]);
-
-        assert_eq!(
-            lines,
-            [
-                "apply 17  CREATE          0 of 100 settled",
-                "apply 17  CREATE          30 of 100 settled",
-                "apply 17  CREATE          50 of 100 settled",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_change_that_moves_no_count_is_no_line() {
-        let check = || apply_at(1, ApplyStatus::Check, [100, 0, 0]);
-
-        assert_eq!(lines([(0, check()), (5_000, check())]).len(), 1);
-    }
-
-    #[test]
-    fn the_last_count_is_shown_however_soon_it_comes() {
-        let failed = |pending| apply_at(9, ApplyStatus::CreateFailed, [pending, 100 - pending, 0]);
-
-        assert_eq!(
-            lines([(0, failed(1)), (1, failed(0))])
-                .last()
-                .map(String::as_str),
-            Some("apply 17  CREATE_FAILED   100 of 100 settled")
-        );
-    }
-
-    #[test]
-    fn a_wait_is_a_line_once_however_often_the_server_gives_a_sign_of_life() {
-        let mut lines = Lines::default();
-        let apply = apply_at(1, ApplyStatus::Check, [100, 0, 0]);
-        let waiting = WaitingFor {
-            code: WaitCode::Quota.into(),
-            message: "its turn".into(),
-            until: Some(prost_types::Timestamp {
-                seconds: 1_767_225_600,
-                nanos: 0,
-            }),
+    fn a_watch_that_is_cut_off_is_told_once_and_once_that_it_goes_on() {
+        let why = Status::unavailable("stopping");
+        let cut = || News::Cut {
+            apply_id: 17,
+            revision: 3,
+            why: &why,
+            up_to: Duration::from_secs(60),
         };
-        let mut line = |waiting: Option<&WaitingFor>| lines.waiting(&apply, waiting.map(waits));
+        let resumed = News::Resumed { apply_id: 17 };
+        let mut cuts = Cuts::default();
 
         assert_eq!(
-            line(Some(&waiting)).as_deref(),
+            cuts.line(&cut()).as_deref(),
             Some(
-                "apply 17  CHECK           waits for QUOTA: its turn (until 2026-01-01T00:00:00Z)"
+                "apply 17  the watch was cut off (UNAVAILABLE: stopping); taking it up again after \
+                 revision 3, trying for up to 60 s"
             )
         );
-        assert_eq!(line(Some(&waiting)), None);
-        assert_eq!(line(None), None);
-        assert!(line(Some(&waiting)).is_some());
-        let newer = WaitingFor {
-            code: 99,
-            ..WaitingFor::default()
-        };
-        assert!(line(Some(&newer)).unwrap().ends_with("waits for 99"));
+        assert_eq!(cuts.line(&cut()), None);
+        assert_eq!(
+            cuts.line(&resumed).as_deref(),
+            Some("apply 17  the watch goes on")
+        );
+        assert_eq!(cuts.line(&resumed), None);
+        assert!(cuts.line(&cut()).is_some());
     }
 }

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::{
     Ended,
-    client::{self, Client},
+    client::{self, Calls},
     json,
-    options::Connection,
+    options::{Connection, OTHER_CODES},
     printer::{Printer, Table},
     shown,
 };
@@ -25,6 +25,7 @@ const HEAD: [&str; 6] = [
 
 /// Settings of `quota`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = OTHER_CODES)]
 pub struct Quota {
     /// The server.
     #[command(flatten)]
@@ -35,7 +36,7 @@ impl Quota {
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
         let client = client::connect(&self.connection.server).await?;
-        let call = |mut client: Client, ask| async move { client.get_quota(ask).await };
+        let call = |mut calls: Calls, ask| async move { calls.get_quota(ask).await };
         let request = GetQuotaRequest {};
         let answer = client::ask(&client, "reading the quotas", &request, call).await?;
         let mut table = Table::new(&HEAD);

@@ -7,15 +7,17 @@ use clap::Args;
 
 use super::{
     Ended,
-    client::{self, Client},
-    end,
-    options::{Connection, Repeat, Stay},
+    client::{self, Calls},
+    end::End,
+    options::{Connection, DEVICES_CODES, Repeat, Stay},
+    parting::Parting,
     printer::Printer,
 };
 use crate::proto::RegisterRequest;
 
 /// Settings of `register`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = DEVICES_CODES)]
 pub struct Register {
     /// The apply
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
@@ -43,7 +45,11 @@ pub struct Register {
 }
 
 impl Register {
-    pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
+    pub(super) async fn run(
+        self,
+        out: &mut impl Write,
+        parting: &Parting,
+    ) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
         let mut client = client::connect(&self.connection.server).await?;
         let started = Instant::now();
@@ -53,11 +59,16 @@ impl Register {
             retry_failed: self.retry_failed,
             request_id: self.repeat.id(),
         };
-        let call = |mut client: Client, request| async move { client.register(request).await };
+        let call = |mut calls: Calls, request| async move { calls.register(request).await };
         let answer = client::ask(&client, "registering the devices", &request, call).await?;
         let apply = answer
             .apply
             .context("the server answered without an apply")?;
-        end::stay(self.stay, &mut printer, &mut client, apply, started, &[]).await
+        let end = End {
+            parting,
+            started,
+            lines: &[],
+        };
+        end.stay(self.stay, &mut printer, &mut client, apply).await
     }
 }

@@ -1,14 +1,15 @@
 //! What became of an apply, in lines that are kept.
 
-use std::{borrow::Cow, fmt::Write as _, io::Write, time::Duration};
+use std::{borrow::Cow, io::Write, time::Duration};
 
 use super::{
-    client::{self, Client},
+    client::{self, Calls, Client},
+    counts::{counts, total},
     json,
     printer::Printer,
     shown, words,
 };
-use crate::proto::{Apply, Device, DeviceCounts, DeviceOutcome, ListDevicesRequest, ReasonCode};
+use crate::proto::{Apply, Device, DeviceOutcome, ListDevicesRequest, ReasonCode};
 
 /// Bounds what is in memory: at most about 1 MiB a page.
 pub(super) const PAGE: i32 = 1_000;
@@ -42,29 +43,6 @@ pub(super) fn summary<W: Write>(
     printer.print(text, || serde_json::json!({ "apply": json::apply(apply) }))
 }
 
-/// The devices by outcome: four always, the others where there are any.
-pub(super) fn counts(counts: &DeviceCounts) -> String {
-    let mut text = format!(
-        "{} created, {} invalid, {} failed, {} unknown",
-        counts.created, counts.invalid, counts.failed, counts.unknown,
-    );
-    for (count, outcome) in [
-        (counts.pending, "pending"),
-        (counts.valid, "valid"),
-        (counts.cancelled, "cancelled"),
-    ] {
-        if count > 0 {
-            write!(text, ", {count} {outcome}").expect("a string takes every text");
-        }
-    }
-    text
-}
-
-/// How many devices the apply has.
-pub(super) fn total(apply: &Apply) -> i64 {
-    apply.counts.map_or(0, |counts| counts.total)
-}
-
 /// A line for each device that was not created, in the order of the file, page by page.
 pub(super) async fn refused<W: Write>(
     printer: &mut Printer<'_, W>,
@@ -79,7 +57,7 @@ pub(super) async fn refused<W: Write>(
         outcomes: REFUSED.map(i32::from).to_vec(),
     };
     loop {
-        let call = |mut client: Client, request| async move { client.list_devices(request).await };
+        let call = |mut calls: Calls, request| async move { calls.list_devices(request).await };
         let page = client::ask(client, "listing the refused devices", &request, call).await?;
         for device in &page.devices {
             refusal(printer, device, lines)?;
@@ -100,6 +78,7 @@ pub(super) fn refusal<W: Write>(
         serde_json::json!({
             "device": json::device(device),
             "line": line_of(device.ordinal, lines),
+            "first_line": first(device).and_then(|first| line_of(first, lines)),
         })
     };
     printer.print(|| line(device, lines) + "\n", json)
@@ -125,11 +104,19 @@ pub(super) fn because(device: &Device, lines: &[u32]) -> String {
     let Some(reason) = &device.reason else {
         return String::new();
     };
-    let mut text = shown::escaped(&reason.message);
-    if let Some(first) = reason.first_ordinal {
-        write!(text, " ({})", place(first, lines)).expect("a string takes every text");
+    match first(device) {
+        // The server's message can only name it by its place in the submission.
+        Some(first) => match line_of(first, lines) {
+            Some(line) => format!("line {line} has the same name"),
+            None => format!("device {first}, counted from 0, has the same name"),
+        },
+        None => shown::escaped(&reason.message),
     }
-    text
+}
+
+/// The device of the same name that a duplicate repeats.
+fn first(device: &Device) -> Option<i64> {
+    device.reason.as_ref()?.first_ordinal
 }
 
 fn line_of(ordinal: i64, lines: &[u32]) -> Option<u32> {
@@ -162,7 +149,7 @@ mod tests {
             options::Output,
             testing::{Server, apply_at},
         },
-        proto::{ApplyStatus, Reason},
+        proto::{ApplyStatus, DeviceCounts, Reason},
     };
 
     fn device(ordinal: i64, name: &str, outcome: DeviceOutcome, reason: Option<Reason>) -> Device {
@@ -209,13 +196,17 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_names_the_line_of_the_first() {
-        let duplicate = reason(ReasonCode::Duplicate, "the name is there already", Some(0));
+    fn a_duplicate_names_its_line_and_the_line_of_the_first() {
+        let text = "device 0 of this apply has the same name";
+        let duplicate = reason(ReasonCode::Duplicate, text, Some(0));
         let device = device(1, "p-01", DeviceOutcome::Invalid, duplicate);
 
-        assert!(
-            line(&device, &[2, 5])
-                .ends_with("DUPLICATE           the name is there already (line 2)")
+        let told = line(&device, &[2, 5]);
+        assert!(told.starts_with("line 5 "), "{told}");
+        assert!(told.ends_with("  DUPLICATE           line 2 has the same name"));
+        assert_eq!(
+            because(&device, &[]),
+            "device 0, counted from 0, has the same name"
         );
     }
 

@@ -37,7 +37,8 @@ pub(super) fn columns(text: &str) -> usize {
     text.chars().map(width).sum()
 }
 
-fn cut(text: String, room: usize) -> String {
+/// The text in at most so many columns, with an ellipsis where there was more.
+pub(super) fn cut(text: String, room: usize) -> String {
     if columns(&text) <= room {
         return text;
     }

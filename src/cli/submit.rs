@@ -9,24 +9,20 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    client, end, file,
+    client,
+    end::End,
+    file::{self, DeviceFile},
     options::{Output, Repeat},
+    parting::Parting,
     printer::Printer,
-    progress::Progress,
 };
 use crate::proto::{AfterCheck, Apply, ApplyStatus, CheckDevicesRequest, DeviceCounts};
 
 /// Submits the devices of a CSV file and has the valid ones registered.
 #[derive(Debug, Clone)]
 pub struct Submit {
-    /// Where the service listens: `http://host:port`, or `https://` with a public certificate.
-    pub server: String,
-    /// The CSV: a header with `device_name` and, optionally, `nickname`; at most 100,000 rows.
-    pub file: PathBuf,
-    /// The product that the devices belong to.
-    pub product_key: String,
-    /// The instance of the product; empty for the account's public instance.
-    pub iot_instance_id: String,
+    file: DeviceFile,
+    product_key: String,
 }
 
 /// What became of a submission.
@@ -43,23 +39,34 @@ pub struct Summary {
 }
 
 impl Submit {
-    /// Submits the file, watches the apply until it has settled, and writes counts and every
+    /// Reads the devices of a product in the account's public instance from a CSV: a header with
+    /// `device_name` and, optionally, `nickname`; at most 100,000 rows.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read as devices. The text says what to do next.
+    pub async fn read(path: PathBuf, product_key: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            file: file::load_devices(path).await?,
+            product_key: product_key.to_owned(),
+        })
+    }
+
+    /// Submits the file to the service that listens at `http://host:port`, watches the apply until it has settled, and writes counts and every
     /// refused device to `out`. Refused devices are no error.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read as devices, a server that stays out of reach, a call it refuses,
-    /// or an `out` that takes no more. The text says what to do next.
-    pub async fn run(self, out: &mut impl Write) -> anyhow::Result<Summary> {
-        let file = file::load_devices(self.file).await?;
-        let mut client = client::connect(&self.server).await?;
+    /// A server that stays out of reach, a call it refuses, or an `out` that takes no more. The text
+    /// says what to do next.
+    pub async fn run(self, server: &str, out: &mut impl Write) -> anyhow::Result<Summary> {
+        let Self { file, product_key } = self;
+        let mut client = client::connect(server).await?;
         let mut printer = Printer::new(out, Output::Text);
 
-        let mut progress = Progress::on_stderr(file.devices.len());
         let started = Instant::now();
         let request = CheckDevicesRequest {
-            product_key: self.product_key,
-            iot_instance_id: self.iot_instance_id,
+            product_key,
             devices: file.devices,
             after_check: AfterCheck::RegisterValid.into(),
             request_id: Repeat::default().id(),
@@ -69,12 +76,13 @@ impl Submit {
         let apply = answer
             .apply
             .context("the server answered without an apply")?;
-        let apply = end::watch(&mut client, apply, &mut progress).await?;
-        progress.finish();
-
-        let elapsed = started.elapsed();
-        end::report(&mut printer, &client, &apply, Some(elapsed), &file.lines).await?;
-        Ok(Summary::of(&apply, elapsed))
+        let end = End {
+            parting: &Parting::default(),
+            started,
+            lines: &file.lines,
+        };
+        let apply = end.watch(&mut printer, &mut client, apply).await?;
+        Ok(Summary::of(&apply, started.elapsed()))
     }
 }
 
@@ -122,15 +130,12 @@ mod tests {
         let server = Server::start(history, devices, [Cut::Unavailable { after: 1 }]).await;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "device_name\nl1\n\npump-1\npump-2\n").unwrap();
-        let submit = Submit {
-            server: server.url.clone(),
-            file: file.path().to_owned(),
-            product_key: "a1B2c3D4e5F".into(),
-            iot_instance_id: String::new(),
-        };
+        let submit = Submit::read(file.path().to_owned(), "a1B2c3D4e5F")
+            .await
+            .unwrap();
         let mut out = Vec::new();
 
-        let summary = submit.run(&mut out).await.unwrap();
+        let summary = submit.run(&server.url, &mut out).await.unwrap();
 
         assert_eq!(summary.status, ApplyStatus::CreateFailed);
         let submitted = server.submitted();
@@ -164,14 +169,10 @@ mod tests {
         let server = Server::start(vec![], vec![], []).await;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "device_name\npump-1\n").unwrap();
-        let submit = Submit {
-            server: server.url.clone(),
-            file: file.path().to_owned(),
-            product_key: String::new(),
-            iot_instance_id: String::new(),
-        };
+        let submit = Submit::read(file.path().to_owned(), "").await.unwrap();
 
-        let error = submit.run(&mut Vec::new()).await.unwrap_err().to_string();
+        let error = submit.run(&server.url, &mut Vec::new()).await;
+        let error = error.unwrap_err().to_string();
 
         assert_eq!(
             error,
@@ -181,19 +182,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_submission_runs_as_a_task_and_refuses_a_missing_file_before_it_connects() {
-        let submit = Submit {
-            server: "nowhere".into(),
-            file: "/none.csv".into(),
-            product_key: "a1B2c3D4e5F".into(),
-            iot_instance_id: String::new(),
-        };
+    async fn a_submission_runs_as_a_task_and_a_missing_file_is_refused_before_it_begins() {
+        let read = Submit::read("/none.csv".into(), "a1B2c3D4e5F").await;
+        assert!(
+            read.unwrap_err()
+                .to_string()
+                .starts_with("/none.csv: cannot be read: ")
+        );
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "device_name\npump-1\n").unwrap();
+        let submit = Submit::read(file.path().to_owned(), "a1B2c3D4e5F")
+            .await
+            .unwrap();
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(async move { submit.run(&mut Vec::new()).await });
-
-        let error = tasks.join_next().await.unwrap().unwrap().unwrap_err();
-
-        assert!(error.to_string().starts_with("/none.csv: cannot be read: "));
+        tasks.spawn(async move { submit.run("nowhere", &mut Vec::new()).await });
+        assert!(tasks.join_next().await.unwrap().unwrap().is_err());
     }
 
     #[test]

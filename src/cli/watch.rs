@@ -7,19 +7,20 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{
-    Ended, client, end, failure,
+    Ended, client, counts, end,
     follow::{News, follow},
     get, json,
-    options::Connection,
+    options::{Connection, DEVICES_CODES},
+    parting::Parting,
     patience::Patience,
     printer::Printer,
     progress::Progress,
-    report,
 };
 use crate::proto::{Apply, WatchUntil};
 
 /// Settings of `watch`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = DEVICES_CODES)]
 pub struct Watch {
     /// The apply
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
@@ -63,17 +64,20 @@ impl From<Until> for WatchUntil {
 impl Watch {
     /// With JSON each message is a line of the answer; text tells how it goes on stderr and, at the
     /// end, what became of the apply.
-    pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
+    pub(super) async fn run(
+        self,
+        out: &mut impl Write,
+        parting: &Parting,
+    ) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
         let mut client = client::connect(&self.connection.server).await?;
         let started = Instant::now();
         let now = get::get(&client, self.apply_id, false).await?.apply;
         let now = now.context("the server answered without an apply")?;
-        let total = report::total(&now);
         let mut progress = if printer.is_json() {
-            Progress::Hidden
+            Progress::hidden()
         } else {
-            Progress::on_stderr(usize::try_from(total).unwrap_or(0))
+            Progress::on_stderr(counts::total(&now))
         };
 
         // How it stood at another revision is not known, only that later ones are wanted.
@@ -86,10 +90,14 @@ impl Watch {
                 ..Apply::default()
             }
         };
+        parting.watching(&from);
         let mut told = Ok(());
         let tell = |news: News<'_>| {
             progress.show(&news);
             told = line(&mut printer, &news);
+            if let (Ok(()), News::Changed(apply)) = (&told, &news) {
+                parting.watching(apply);
+            }
             match told {
                 Ok(()) => ControlFlow::Continue(()),
                 // A watch that nobody reads would go on for as long as the apply does.
@@ -99,9 +107,10 @@ impl Watch {
         let watched = follow(&mut client, from, self.until.into(), Patience::new(), tell);
         let apply = watched
             .await
-            .map_err(|status| failure::while_doing("watching the apply", &status))?;
+            .map_err(|status| end::unwatched(parting, &status))?;
         told?;
         progress.finish();
+        parting.telling(&apply);
         if !printer.is_json() {
             let elapsed = Some(started.elapsed());
             end::report(&mut printer, &client, &apply, elapsed, &[]).await?;
@@ -115,7 +124,7 @@ fn line<W: Write>(printer: &mut Printer<'_, W>, news: &News<'_>) -> anyhow::Resu
     let (apply, heartbeat, waiting_for) = match news {
         News::Changed(apply) => (apply, false, None),
         News::Waits { apply, waiting_for } => (apply, true, *waiting_for),
-        News::Cut { .. } => return Ok(()),
+        News::Cut { .. } | News::Resumed { .. } => return Ok(()),
     };
     let json = || {
         json!({

@@ -9,8 +9,10 @@
 mod again;
 mod api_docs;
 mod bad_input;
+mod blocks;
 mod crash;
 mod doctor;
+mod ends;
 mod flow;
 mod hearing;
 mod nameless;

@@ -5,10 +5,12 @@ mod service;
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use clap::Parser;
@@ -27,10 +29,13 @@ use crate::proto::{
     RegisterRequest, WaitingFor, registrar_service_server::RegistrarServiceServer,
 };
 
+/// How long a test waits for what is sure to come.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Runs a command as the command line gives it, against the server; how it ended, and its answer.
 pub(super) async fn ran(server: &Server, line: &str) -> (anyhow::Result<Ended>, String) {
     let mut out = Vec::new();
-    let ended = run(parsed(server, line), &mut out).await;
+    let ended = run(parsed(server, line), &mut out, std::future::pending()).await;
     (ended, String::from_utf8(out).unwrap())
 }
 
@@ -133,8 +138,18 @@ impl Server {
     }
 
     pub(super) async fn with(script: Script) -> Self {
-        let script = Arc::new(script);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(listener, script)
+    }
+
+    /// One that has nothing, at an address that is free.
+    pub(super) async fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        Self::on(listener, Script::default())
+    }
+
+    fn on(listener: TcpListener, script: Script) -> Self {
+        let script = Arc::new(script);
         let url = format!("http://{}", listener.local_addr().unwrap());
         let service = RegistrarServiceServer::from_arc(script.clone());
         let mut tasks = JoinSet::new();

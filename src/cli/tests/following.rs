@@ -319,13 +319,14 @@ async fn a_reader_that_goes_ends_a_command_quietly_even_one_that_never_ends() {
     let hang = vec![Cut::Hang { after: 2 }];
     let server = Server::start(created(), vec![], hang).await;
 
+    let never = std::future::pending::<()>;
     for line in [
         "list",
         "quota",
         "get 17",
         "watch 17 --until forever --output json",
     ] {
-        let ended = run(parsed(&server, line), &mut Gone).await;
+        let ended = run(parsed(&server, line), &mut Gone, never()).await;
         assert_eq!(ended.unwrap(), Ended::Unread, "{line}");
     }
 }

@@ -101,6 +101,7 @@ devices      1: 0 created, 1 invalid, 0 failed, 0 unknown
 valid        pump-1
 invalid      \"l 1\"
 there are more names; `registrar devices 17` lists them all
+next: mend the devices and check them again; none is valid
 ";
     assert_eq!(out, expected);
 

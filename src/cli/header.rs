@@ -1,0 +1,187 @@
+//! The header of a CSV: which column holds what, and what is wrong with it where it is not one.
+
+use std::str;
+
+use csv::ByteRecord;
+
+use super::shown;
+use crate::proto::NewDevice;
+
+/// The most columns of a terminal that a header takes in an error.
+const SHOWN: usize = 60;
+
+/// Where the values of a device stand in a row.
+#[derive(Debug)]
+pub(super) struct Columns {
+    name: usize,
+    nickname: Option<usize>,
+    count: usize,
+}
+
+/// What is wrong with a header or a row, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    #[error(
+        "the header should be device_name or device_name,nickname, and is {found}; the file seems \
+         to be separated by {separator}, save it with commas"
+    )]
+    Separator {
+        found: String,
+        separator: &'static str,
+    },
+    #[error(
+        "the header should be device_name or device_name,nickname, and is {found}; begin the file \
+         with a line that has device_name"
+    )]
+    NoNameColumn { found: String },
+    #[error(
+        "the header should be device_name or device_name,nickname, and has the column {column}; \
+         remove it"
+    )]
+    UnknownColumn { column: String },
+    #[error("the header has the column {0} twice; remove one of them")]
+    ColumnTwice(&'static str),
+    #[error("is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\")")]
+    NotUtf8,
+    #[error(
+        "has {found} {} where the header has {expected}; put a value that holds a comma in double \
+         quotes, and keep the comma before an empty one",
+        if *.found == 1 { "value" } else { "values" }
+    )]
+    Values { found: usize, expected: usize },
+}
+
+impl Columns {
+    /// Takes names of columns however they are spelt: `DeviceName`, `device name` and
+    /// ` device_name ` are device_name.
+    pub(super) fn of(header: &ByteRecord) -> Result<Self, Problem> {
+        let (mut name, mut nickname, mut unknown) = (None, None, None);
+        for (at, column) in header.iter().enumerate() {
+            let column = str::from_utf8(column).map_err(|_| Problem::NotUtf8)?;
+            let (known, place) = match bare(column).as_str() {
+                "devicename" => ("device_name", &mut name),
+                "nickname" => ("nickname", &mut nickname),
+                _ => {
+                    unknown.get_or_insert(column);
+                    continue;
+                }
+            };
+            if place.replace(at).is_some() {
+                return Err(Problem::ColumnTwice(known));
+            }
+        }
+        match (name, unknown) {
+            (None, _) => Err(nameless(header)),
+            // To ignore it would drop a misspelt nickname from every device.
+            (_, Some(column)) => Err(Problem::UnknownColumn {
+                column: shown::name(column),
+            }),
+            (Some(name), None) => Ok(Self {
+                name,
+                nickname,
+                count: header.len(),
+            }),
+        }
+    }
+
+    pub(super) fn device(&self, row: &ByteRecord) -> Result<NewDevice, Problem> {
+        if row.len() != self.count {
+            return Err(Problem::Values {
+                found: row.len(),
+                expected: self.count,
+            });
+        }
+        let value = |at: usize| match str::from_utf8(&row[at]) {
+            Ok(value) => Ok(value.to_owned()),
+            Err(_) => Err(Problem::NotUtf8),
+        };
+        Ok(NewDevice {
+            device_name: value(self.name)?,
+            nickname: self.nickname.map(value).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+/// The name of a column without what spells it differently.
+fn bare(column: &str) -> String {
+    let letters = column
+        .chars()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-' | '\u{feff}'));
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+fn nameless(header: &ByteRecord) -> Problem {
+    let text = String::from_utf8_lossy(&header.iter().collect::<Vec<_>>().join(&b',')).into_owned();
+    let found = format!("`{}`", shown::cut(shown::escaped(&text), SHOWN));
+    let separators = [(';', "`;`"), ('\t', "tabs"), ('|', "`|`")];
+    let is_name = |part: &str| bare(part) == "devicename";
+    for (separator, told) in separators {
+        let parts: Vec<&str> = text.split(separator).collect();
+        let unquoted = |part: &&str| is_name(part.trim_matches('"'));
+        if parts.len() > 1 && (header.len() == 1 || parts.iter().any(unquoted)) {
+            return Problem::Separator {
+                found,
+                separator: told,
+            };
+        }
+    }
+    Problem::NoNameColumn { found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(header: &[&str]) -> Result<Columns, String> {
+        Columns::of(&ByteRecord::from(header.to_vec())).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn a_column_is_known_however_it_is_spelt() {
+        for name in ["device_name", "DeviceName", "device name", " DEVICE-NAME "] {
+            for nickname in ["nickname", "Nickname", "nick_name", "Nick Name"] {
+                let columns = of(&[nickname, name]).expect(name);
+                assert_eq!((columns.name, columns.nickname), (1, Some(0)));
+            }
+        }
+    }
+
+    #[test]
+    fn one_column_spelt_in_two_ways_is_there_twice() {
+        let twice = of(&["device_name", "DeviceName"]).unwrap_err();
+        assert!(twice.contains("has the column device_name twice"));
+    }
+
+    #[test]
+    fn a_header_without_the_name_is_shown_beside_the_one_expected() {
+        assert_eq!(
+            of(&["name", "nickname"]).unwrap_err(),
+            "the header should be device_name or device_name,nickname, and is `name,nickname`; \
+             begin the file with a line that has device_name"
+        );
+        let long = of(&[&"x".repeat(1_000_000)]).unwrap_err();
+        assert!(long.len() < 300, "{long}");
+    }
+
+    #[test]
+    fn another_separator_is_named() {
+        for (header, told) in [
+            ("device_name;nickname", "separated by `;`"),
+            ("Name;Nick", "separated by `;`"),
+            ("device_name\tnickname", "separated by tabs"),
+            ("nickname|device_name", "separated by `|`"),
+        ] {
+            let problem = of(&[header]).unwrap_err();
+            assert!(problem.contains(told), "{problem}");
+        }
+        assert!(of(&["a;b", "c"]).unwrap_err().contains("begin the file"));
+        let both = of(&["device_name;note", " more"]).unwrap_err();
+        assert!(both.contains("separated by `;`"), "{both}");
+    }
+
+    #[test]
+    fn an_unknown_column_is_named() {
+        let unknown = of(&["device_name", "serial no"]).unwrap_err();
+        assert!(unknown.contains("has the column \"serial no\"; remove it"));
+    }
+}
