@@ -15,7 +15,7 @@ use tonic_types::StatusExt as _;
 use crate::support::{
     database::database,
     stack::{
-        Client, PATIENCE, Server, Upstream, check, get, list_devices, new_devices, statuses, watch,
+        Client, Server, Upstream, check, get, list_devices, new_devices, patiently, statuses, watch,
     },
 };
 
@@ -203,9 +203,7 @@ async fn until_some_are_created(client: &mut Client, apply_id: i64) {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, some)
-        .await
-        .expect("some are created");
+    patiently(some).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// The simulator's product of devices with certificates.
-const OTHER: &str = registrar::simulator::X509_PRODUCT;
+const OTHER: &str = registrar::simulator::PRODUCT_X509;
 
 struct Stack {
     upstream: Upstream,
@@ -40,7 +40,9 @@ async fn stack() -> Stack {
 impl Stack {
     async fn set(&self, fault: &str, json: &str) {
         let path = format!("/_simulator/faults/{fault}");
-        self.upstream.send("PUT", &path, Some(json.to_owned())).await;
+        self.upstream
+            .send("PUT", &path, Some(json.to_owned()))
+            .await;
     }
 
     async fn submit(&mut self, product: &str, prefix: &str, after_check: AfterCheck) -> Apply {
@@ -56,7 +58,9 @@ impl Stack {
 
     /// Submits devices that are registered if nothing is in the way, and waits for the end.
     async fn is_created(&mut self, product: &str, prefix: &str) {
-        let apply = self.submit(product, prefix, AfterCheck::RegisterValid).await;
+        let apply = self
+            .submit(product, prefix, AfterCheck::RegisterValid)
+            .await;
         let seen = watch(&mut self.client, apply.apply_id, 0).await;
         assert_eq!(seen.last().unwrap().status(), S::CreateSuccess);
     }
@@ -115,11 +119,17 @@ impl Stack {
 async fn an_overdue_account_stops_everything_until_it_is_paid() {
     let mut stack = stack().await;
     stack.set("bill", r#"{"kind":"block-account"}"#).await;
-    let one = stack.submit(PRODUCT, "one", AfterCheck::RegisterValid).await;
-    stack.is_blocked(&one, WaitCode::BlockedAccount, "BillIsOverDue").await;
+    let one = stack
+        .submit(PRODUCT, "one", AfterCheck::RegisterValid)
+        .await;
+    stack
+        .is_blocked(&one, WaitCode::BlockedAccount, "BillIsOverDue")
+        .await;
     // One that has called nobody yet waits for the same.
     let two = stack.submit(OTHER, "two", AfterCheck::RegisterValid).await;
-    stack.is_blocked(&two, WaitCode::BlockedAccount, "BillIsOverDue").await;
+    stack
+        .is_blocked(&two, WaitCode::BlockedAccount, "BillIsOverDue")
+        .await;
     assert_eq!(stack.blocked_actions().await.len(), 4);
 
     stack.goes_on(&one, "bill").await;
@@ -132,8 +142,12 @@ async fn a_missing_product_stops_its_applies_and_no_others() {
     let mut stack = stack().await;
     let fault = format!(r#"{{"kind":"block-product","product":"{PRODUCT}"}}"#);
     stack.set("gone", &fault).await;
-    let apply = stack.submit(PRODUCT, "one", AfterCheck::RegisterValid).await;
-    stack.is_blocked(&apply, WaitCode::BlockedProduct, "NotExistedProduct").await;
+    let apply = stack
+        .submit(PRODUCT, "one", AfterCheck::RegisterValid)
+        .await;
+    stack
+        .is_blocked(&apply, WaitCode::BlockedProduct, "NotExistedProduct")
+        .await;
 
     stack.is_created(OTHER, "two").await;
     assert_eq!(stack.blocked_actions().await, Vec::<String>::new());
@@ -147,8 +161,12 @@ async fn a_forbidden_action_stops_its_lane_and_no_other() {
     let action = "BatchRegisterDeviceWithApplyId";
     let fault = format!(r#"{{"kind":"block-action","action":"{action}"}}"#);
     stack.set("rights", &fault).await;
-    let apply = stack.submit(PRODUCT, "one", AfterCheck::RegisterValid).await;
-    stack.is_blocked(&apply, WaitCode::BlockedAction, action).await;
+    let apply = stack
+        .submit(PRODUCT, "one", AfterCheck::RegisterValid)
+        .await;
+    stack
+        .is_blocked(&apply, WaitCode::BlockedAction, action)
+        .await;
 
     // Others are still checked.
     let checked = stack.submit(OTHER, "two", AfterCheck::Stop).await;

@@ -11,8 +11,7 @@ use registrar::{
 use crate::support::{
     database::{Database, database},
     stack::{
-        Client, Server, Upstream, check, get, list_devices, new_devices, patiently, statuses,
-        watch,
+        Client, Server, Upstream, check, get, list_devices, new_devices, patiently, statuses, watch,
     },
 };
 
@@ -28,9 +27,12 @@ async fn stack(fault: &str, flags: &[&str]) -> (Upstream, Server, Client, Databa
 /// The outcome and reason that all devices of an apply share.
 async fn shared(client: &mut Client, apply_id: i64) -> (O, Option<R>) {
     let devices = list_devices(client, apply_id).await;
-    let mut told = devices
-        .iter()
-        .map(|device| (device.outcome(), device.reason.as_ref().map(|why| why.code())));
+    let mut told = devices.iter().map(|device| {
+        (
+            device.outcome(),
+            device.reason.as_ref().map(|why| why.code()),
+        )
+    });
     let first = told.next().unwrap();
     assert!(told.all(|other| other == first), "{devices:?}");
     first
@@ -76,7 +78,13 @@ async fn a_check_that_never_ends_is_made_anew() {
     let seen = watch(&mut client, apply.apply_id, 0).await;
 
     assert_eq!(seen.last().unwrap().status(), S::CreateSuccess);
-    assert_eq!(upstream.ledger("BatchRegisterDeviceWithApplyId").await.len(), 1);
+    assert_eq!(
+        upstream
+            .ledger("BatchRegisterDeviceWithApplyId")
+            .await
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,14 +97,30 @@ async fn a_creation_that_ends_late_is_told_when_it_does() {
     waits_for(&mut client, apply.apply_id, WaitCode::Reconcile).await;
     let told = shared(&mut client, apply.apply_id).await;
     assert_eq!(told, (O::Unknown, Some(R::Unresolved)));
-    assert_eq!(get(&mut client, apply.apply_id).await.apply.unwrap().status(), S::Create);
+    assert_eq!(
+        get(&mut client, apply.apply_id)
+            .await
+            .apply
+            .unwrap()
+            .status(),
+        S::Create
+    );
 
     upstream.lift("it").await;
     let seen = watch(&mut client, apply.apply_id, 0).await;
 
     assert_eq!(seen.last().unwrap().status(), S::CreateSuccess);
-    assert_eq!(shared(&mut client, apply.apply_id).await, (O::Created, None));
-    assert_eq!(upstream.ledger("BatchRegisterDeviceWithApplyId").await.len(), 1);
+    assert_eq!(
+        shared(&mut client, apply.apply_id).await,
+        (O::Created, None)
+    );
+    assert_eq!(
+        upstream
+            .ledger("BatchRegisterDeviceWithApplyId")
+            .await
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,14 +132,23 @@ async fn what_nobody_can_tell_fails_and_a_retry_asks_before_it_sends() {
     let apply = check(&mut client, devices, AfterCheck::RegisterValid).await;
     let seen = watch(&mut client, apply.apply_id, 0).await;
     let end = seen.last().unwrap();
-    assert_eq!((end.status(), end.counts.unwrap().unknown), (S::CreateFailed, 3));
+    assert_eq!(
+        (end.status(), end.counts.unwrap().unknown),
+        (S::CreateFailed, 3)
+    );
 
     upstream.lift("it").await;
     retry(&mut client, apply.apply_id).await;
     let seen = watch(&mut client, apply.apply_id, end.revision).await;
 
     assert_eq!(statuses(&seen), [S::Create, S::CreateSuccess]);
-    assert_eq!(upstream.ledger("BatchRegisterDeviceWithApplyId").await.len(), 1);
+    assert_eq!(
+        upstream
+            .ledger("BatchRegisterDeviceWithApplyId")
+            .await
+            .len(),
+        1
+    );
     let there = upstream.devices(PRODUCT).await;
     assert!(there.len() == 3 && there.iter().all(|device| device["created"] == 1));
 }
@@ -153,7 +186,10 @@ async fn a_product_that_stays_away_is_given_up_and_said_so_of_each_device() {
     let seen = watch(&mut client, apply.apply_id, 0).await;
 
     let end = seen.last().unwrap();
-    assert_eq!((end.status(), end.counts.unwrap().invalid), (S::CheckFailed, 20_001));
+    assert_eq!(
+        (end.status(), end.counts.unwrap().invalid),
+        (S::CheckFailed, 20_001)
+    );
     let told = shared(&mut client, apply.apply_id).await;
     assert_eq!(told, (O::Invalid, Some(R::Blocked)));
 }

@@ -19,7 +19,7 @@ use tonic_types::StatusExt as _;
 
 use crate::support::{
     database::database,
-    stack::{PATIENCE, Server, Upstream, check, new_devices},
+    stack::{Server, Upstream, check, new_devices, patiently},
 };
 
 const SEED: u64 = 20_261_123;
@@ -284,9 +284,7 @@ async fn until(tells: &mut Receiver<Told>, happened: impl FnMut(&Told) -> bool) 
 }
 
 async fn patient<F: Future>(event: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, event)
-        .await
-        .expect("it happens")
+    patiently(event).await
 }
 
 /// A directory that the server's user can pass through.

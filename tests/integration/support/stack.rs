@@ -290,7 +290,9 @@ pub(crate) async fn watch(client: &mut Client, apply_id: i64, after_revision: i6
     let mut seen = Vec::new();
     let all = async {
         while let Some(message) = stream.message().await.expect("no error") {
-            seen.push(message.apply.expect("an apply"));
+            if !message.heartbeat {
+                seen.push(message.apply.expect("an apply"));
+            }
         }
     };
     patiently(all).await;
