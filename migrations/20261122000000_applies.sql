@@ -246,8 +246,9 @@ CREATE TABLE lanes (
 );
 
 -- What the upstream refuses for a reason that reaches further than one call. While a block stands,
--- one of its rounds is let through now and then, and the first that passes lifts it. Those lifted
--- are kept for a while: the time that a round was blocked does not count against it.
+-- one of its rounds is let through now and then, and the first that passes lifts it; so does the end
+-- of the apply that it is on. Those lifted are kept for a while: the time that a round was blocked
+-- does not count against it.
 CREATE TABLE blocks (
     block_no   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account    text        NOT NULL,
@@ -270,21 +271,28 @@ CREATE UNIQUE INDEX blocks_standing ON blocks (account, coalesce(lane, ''), coal
     WHERE lifted_at IS NULL;
 CREATE INDEX blocks_by_apply ON blocks (apply_id);
 
--- For how many seconds since `start` a round was blocked; overlapping blocks count for each. A
--- block of an apply counts for `block_for` at most, then its rounds are let through.
+-- For how many seconds since `start` a round was blocked. A block of an apply counts for `block_for`
+-- at most, then its rounds are let through.
 CREATE FUNCTION blocked_for(of_account text, of_lane text, of_apply bigint, start timestamptz,
                             block_for double precision)
 RETURNS double precision
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN coalesce((
-    SELECT sum(greatest(0, extract(epoch FROM least(
-                   coalesce(b.lifted_at, now()),
-                   CASE b.scope WHEN 'APPLY' THEN b.since + make_interval(secs => block_for)
-                                ELSE 'infinity' END) - greatest(b.since, start))))
-    FROM blocks AS b
-    WHERE b.account = of_account
-      AND (b.scope = 'ACCOUNT' OR b.lane = of_lane OR b.apply_id = of_apply)
-      AND coalesce(b.lifted_at, 'infinity') > start), 0)::double precision;
+    SELECT sum(extract(epoch FROM upper(blocked) - lower(blocked)))
+    FROM (
+        SELECT unnest(range_agg(tstzrange(greatest(since, start), greatest(since, start, until))))
+               AS blocked
+        FROM (
+            SELECT b.since,
+                   least(coalesce(b.lifted_at, now()),
+                         CASE b.scope WHEN 'APPLY' THEN b.since + make_interval(secs => block_for)
+                                      ELSE 'infinity' END) AS until
+            FROM blocks AS b
+            WHERE b.account = of_account
+              AND (b.scope = 'ACCOUNT' OR b.lane = of_lane OR b.apply_id = of_apply)
+              AND coalesce(b.lifted_at, 'infinity') > start
+        ) AS spans
+    ) AS together), 0)::double precision;
 
 -- Whether rounds of a lane are held back: it, or the account, is blocked and no probe is due.
 CREATE FUNCTION lane_is_held(of_account text, of_lane text)

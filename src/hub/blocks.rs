@@ -2,21 +2,41 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{domain::ApplyId, store::Standing};
 
 /// The blocks that stand, as the hub saw them last. Clones share what is seen.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen(watch::Sender<Arc<[Standing]>>);
+pub(super) struct Seen(watch::Sender<Look>);
+
+/// What a look found.
+#[derive(Clone, Debug)]
+struct Look {
+    standing: Arc<[Standing]>,
+    /// When it began.
+    at: Instant,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self {
+            standing: Arc::default(),
+            at: Instant::now(),
+        }
+    }
+}
 
 impl Seen {
-    /// Wakes those who wait for a change, if there is one.
-    pub(super) fn update(&self, standing: Vec<Standing>) {
+    /// Wakes those who wait for a change, if a look that began at `at` has found one.
+    pub(super) fn update(&self, standing: Vec<Standing>, at: Instant) {
         self.0.send_if_modified(|known| {
-            let changed = known[..] != standing[..];
+            let changed = known.standing[..] != standing[..];
             if changed {
-                *known = standing.into();
+                *known = Look {
+                    standing: standing.into(),
+                    at,
+                };
             }
             changed
         });
@@ -34,22 +54,29 @@ impl Seen {
 /// The blocks on one apply.
 #[derive(Clone, Debug)]
 pub struct Blocks {
-    seen: watch::Receiver<Arc<[Standing]>>,
+    seen: watch::Receiver<Look>,
     apply: ApplyId,
     /// The numbers of those told last; at first none.
     known: Vec<i64>,
 }
 
 impl Blocks {
-    /// Returns once others stand than those told last, which the value returned has told.
-    pub async fn changed(mut self) -> Self {
+    /// Returns once others stand than those told last, which the value returned has told, and since
+    /// when the hub knows.
+    pub async fn changed(mut self) -> (Self, Instant) {
         let (apply, known) = (self.apply, &self.known);
-        let changed = self.seen.wait_for(|all| on(all, apply) != *known).await;
-        let told = on(&changed.expect("the hub keeps what it sees"), apply);
-        Self {
+        let changed = self
+            .seen
+            .wait_for(|look| on(&look.standing, apply) != *known)
+            .await
+            .expect("the hub keeps what it sees");
+        let (told, at) = (on(&changed.standing, apply), changed.at);
+        drop(changed);
+        let told = Self {
             known: told,
             ..self
-        }
+        };
+        (told, at)
     }
 }
 
@@ -79,20 +106,20 @@ mod tests {
         let blocks = seen.subscribe(ApplyId(7));
         assert!(blocks.clone().changed().now_or_never().is_none());
 
-        seen.update(vec![block(1, Some(8))]);
+        seen.update(vec![block(1, Some(8))], Instant::now());
         assert!(blocks.clone().changed().now_or_never().is_none());
-        seen.update(vec![block(1, Some(8)), block(2, None)]);
-        let blocks = blocks.changed().now_or_never().unwrap();
+        seen.update(vec![block(1, Some(8)), block(2, None)], Instant::now());
+        let (blocks, _) = blocks.changed().now_or_never().unwrap();
         assert!(blocks.clone().changed().now_or_never().is_none());
-        seen.update(Vec::new());
-        let blocks = blocks.changed().now_or_never().unwrap();
+        seen.update(Vec::new(), Instant::now());
+        let (blocks, _) = blocks.changed().now_or_never().unwrap();
         assert!(blocks.changed().now_or_never().is_none());
     }
 
     #[test]
     fn a_block_that_stands_already_is_told_first_of_all() {
         let seen = Seen::default();
-        seen.update(vec![block(1, Some(7))]);
+        seen.update(vec![block(1, Some(7))], Instant::now());
 
         let told = seen.subscribe(ApplyId(7)).changed().now_or_never();
 

@@ -211,7 +211,8 @@ impl Shared {
         };
         self.topics.dispatch(&events);
         if blocks_too && !seen.is_empty() {
-            self.blocks.update(self.store.standing_blocks().await?);
+            let at = Instant::now();
+            self.blocks.update(self.store.standing_blocks().await?, at);
         }
         let complete = events.len() < EVENTS;
         if complete {

@@ -5,7 +5,7 @@
 
 use std::iter;
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
@@ -98,20 +98,12 @@ fn fields(mut rest: &[u8]) -> impl Iterator<Item = Field<'_>> {
                 let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
                 Some(rest.split_off(..length)?)
             }
-            WireType::Varint => {
-                decode_varint(&mut rest).ok()?;
+            // A group too, whatever is in it: no message of the API has one, and yet it is skipped
+            // when the message is unpacked.
+            other => {
+                skip_field(other, number, &mut rest, DecodeContext::default()).ok()?;
                 None
             }
-            WireType::ThirtyTwoBit => {
-                rest.split_off(..4)?;
-                None
-            }
-            WireType::SixtyFourBit => {
-                rest.split_off(..8)?;
-                None
-            }
-            // Of proto2, and in no message of the API.
-            WireType::StartGroup | WireType::EndGroup => return None,
         };
         Some(Field { number, bytes })
     })
@@ -200,5 +192,16 @@ mod tests {
         ] {
             assert!(bounded(message).is_ok() && not_text(message).is_none());
         }
+    }
+
+    #[test]
+    fn what_stands_behind_a_group_is_counted_too() {
+        // Field 15, begun as a group and ended, and then more devices than are unpacked.
+        let mut message = vec![0x7b, 0x7c];
+        message.extend([0x1a, 0].repeat(UNPACKED + 1));
+
+        let refused = bounded(&message).unwrap_err();
+
+        assert_eq!(refused.code(), Code::InvalidArgument);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     domain::{ApplyId, ApplyStatus, waiting::Waiting},
@@ -19,10 +19,23 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Answers that are kept; beyond that, old ones are dropped.
 const KEPT: usize = 10_000;
 
+/// Questions at a time. All watchers of an account ask at once when it is blocked.
+const ASKING: usize = 2;
+
 /// Answers given lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waits {
+    asking: Semaphore,
     told: Mutex<HashMap<ApplyId, (Instant, Option<Waiting>)>>,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            asking: Semaphore::new(ASKING),
+            told: Mutex::default(),
+        }
+    }
 }
 
 impl Waits {
@@ -35,14 +48,18 @@ impl Waits {
         status: ApplyStatus,
         since: Option<Instant>,
     ) -> Result<Option<Waiting>, Error> {
-        if let Some((at, waiting)) = self.lock().get(&id)
-            && at.elapsed() < FRESH
-            && since.is_none_or(|since| *at >= since)
-        {
-            return Ok(waiting.clone());
+        if let Some(waiting) = self.told(id, since) {
+            return Ok(waiting);
         }
-        // Others of the apply that come now take the old answer for a moment longer, or ask too;
-        // either does no harm.
+        let _permit = self
+            .asking
+            .acquire()
+            .await
+            .expect("questions are never closed");
+        // Who waited finds that another one of the apply has asked meanwhile.
+        if let Some(waiting) = self.told(id, since) {
+            return Ok(waiting);
+        }
         let asked = Instant::now();
         let waiting = store.waiting(id, status).await?;
         let mut told = self.lock();
@@ -51,6 +68,13 @@ impl Waits {
         }
         told.insert(id, (asked, waiting.clone()));
         Ok(waiting)
+    }
+
+    fn told(&self, id: ApplyId, since: Option<Instant>) -> Option<Option<Waiting>> {
+        let told = self.lock();
+        let (at, waiting) = told.get(&id)?;
+        let fresh = at.elapsed() < FRESH && since.is_none_or(|since| *at >= since);
+        fresh.then(|| waiting.clone())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ApplyId, (Instant, Option<Waiting>)>> {

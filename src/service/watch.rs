@@ -100,9 +100,9 @@ impl Watch {
             event = self.next_event() => {
                 Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
             }
-            told = blocks.changed() => {
+            (told, since) = blocks.changed() => {
                 self.blocks = told;
-                Ok(Some(self.sign_of_life(Some(Instant::now())).await))
+                Ok(Some(self.sign_of_life(Some(since)).await))
             }
             () = tokio::time::sleep(heartbeat) => Ok(Some(self.sign_of_life(None).await)),
         }

@@ -62,7 +62,7 @@ impl Proof {
     }
 }
 
-/// Writes what a call says of blocks. Returns whether one was lifted.
+/// Writes what a call says of blocks. Returns whether one was put up or lifted.
 pub(super) async fn heed(
     tx: &mut Transaction<'_, Postgres>,
     account: &str,
@@ -75,8 +75,14 @@ pub(super) async fn heed(
         let [passed_account, passed_lane, passed_apply] = proof.passed;
         let done = sqlx::query!(
             r#"UPDATE blocks SET lifted_at = now()
-               WHERE account = $1 AND lifted_at IS NULL
-                 AND (scope = 'ACCOUNT' AND $4 OR lane = $2 AND $5 OR apply_id = $3 AND $6)"#,
+               WHERE block_no IN (
+                   SELECT block_no FROM blocks
+                   WHERE account = $1 AND lifted_at IS NULL
+                     AND (scope = 'ACCOUNT' AND $4 OR lane = $2 AND $5
+                          -- The upstream need not look at the product to tell a status.
+                          OR apply_id = $3 AND $6
+                             AND (action = $2 OR $2 <> 'QueryBatchRegisterDeviceStatus'))
+                   ORDER BY block_no FOR NO KEY UPDATE)"#,
             account,
             call.lane.as_str(),
             claim.apply.0,
@@ -88,27 +94,43 @@ pub(super) async fn heed(
         .await?;
         done.rows_affected() > 0
     };
-    if let Some(scope) = proof.stands {
-        sqlx::query!(
-            r#"INSERT INTO blocks (account, scope, lane, apply_id, probe_at, action, code, message)
-               VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), $6, $7, $8)
-               ON CONFLICT (account, coalesce(lane, ''), coalesce(apply_id, 0))
-                   WHERE lifted_at IS NULL
-               DO UPDATE SET action = excluded.action, code = excluded.code,
-                             message = excluded.message"#,
-            account,
-            scope.as_str(),
-            (scope == FailureScope::Lane).then_some(call.lane.as_str()),
-            (scope == FailureScope::Apply).then_some(claim.apply.0),
-            seconds(blocking.probe_every),
-            call.lane.as_str(),
-            call.result,
-            call.message.as_deref().unwrap_or_default(),
-        )
-        .execute(&mut **tx)
-        .await?;
-    }
-    Ok(lifted)
+    let Some(scope) = proof.stands else {
+        return Ok(lifted);
+    };
+    let is_new = sqlx::query_scalar!(
+        r#"INSERT INTO blocks (account, scope, lane, apply_id, probe_at, action, code, message)
+           VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), $6, $7, $8)
+           ON CONFLICT (account, coalesce(lane, ''), coalesce(apply_id, 0))
+               WHERE lifted_at IS NULL
+           DO UPDATE SET action = excluded.action, code = excluded.code,
+                         message = excluded.message
+           RETURNING xmax = 0 AS "is_new!""#,
+        account,
+        scope.as_str(),
+        (scope == FailureScope::Lane).then_some(call.lane.as_str()),
+        (scope == FailureScope::Apply).then_some(claim.apply.0),
+        seconds(blocking.probe_every),
+        call.lane.as_str(),
+        call.result,
+        call.message.as_deref().unwrap_or_default(),
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(lifted || is_new)
+}
+
+/// Lifts the block on an apply that nobody will call the upstream for: it has settled.
+pub(super) async fn lift_own(
+    tx: &mut Transaction<'_, Postgres>,
+    apply: ApplyId,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE blocks SET lifted_at = now() WHERE apply_id = $1 AND lifted_at IS NULL",
+        apply.0,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 impl Store {
@@ -121,11 +143,11 @@ impl Store {
         let lanes: Vec<&str> = lanes.iter().map(|lane| lane.as_str()).collect();
         let row = sqlx::query!(
             r#"SELECT scope, action, code, message, since, probe_at FROM blocks
-               WHERE account = $1 AND lifted_at IS NULL
-                 AND (scope = 'ACCOUNT' OR lane = ANY ($2) OR apply_id = $3)
+               WHERE account = (SELECT account FROM applies WHERE apply_id = $2)
+                 AND lifted_at IS NULL
+                 AND (scope = 'ACCOUNT' OR lane = ANY ($1) OR apply_id = $2)
                ORDER BY scope = 'ACCOUNT' DESC, scope = 'LANE' DESC
                LIMIT 1"#,
-            self.account,
             &lanes as &[&str],
             apply.0,
         )
@@ -144,12 +166,10 @@ impl Store {
         .transpose()
     }
 
-    /// All blocks that stand.
+    /// All blocks that stand, whatever the account.
     pub async fn standing_blocks(&self) -> Result<Vec<Standing>, Error> {
         let rows = sqlx::query!(
-            "SELECT block_no, apply_id FROM blocks
-             WHERE account = $1 AND lifted_at IS NULL ORDER BY block_no",
-            self.account,
+            "SELECT block_no, apply_id FROM blocks WHERE lifted_at IS NULL ORDER BY block_no",
         )
         .fetch_all(&self.pool)
         .await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, follow, read, seconds};
+use super::{Error, Store, blocks, follow, read, seconds};
 use crate::domain::{Apply, ApplyId, ApplyStatus, RequestKey, Snapshot, apply::may_cancel};
 
 impl Store {
@@ -46,7 +46,10 @@ impl Store {
         let mut cancelled = 0;
         for id in ids.into_iter().map(ApplyId) {
             let mut tx = self.pool.begin().await?;
-            let mut locked = follow::Locked::lock(&mut tx, id).await?;
+            let mut locked = match follow::Locked::lock(&mut tx, id).await {
+                Err(Error::NoSuchApply(_)) => continue,
+                locked => locked?,
+            };
             let status = locked.standing.status;
             // Somebody may have come for it meanwhile.
             if matches!(status, ApplyStatus::CheckSuccess | ApplyStatus::CheckFailed) {
@@ -69,7 +72,10 @@ async fn cancel(
     end_unsent(tx, locked.id).await?;
     locked.standing.cancelling = true;
     locked.follow(tx, true).await?;
-    Ok(())
+    match locked.standing.status.is_settled() {
+        true => blocks::lift_own(tx, locked.id).await,
+        false => Ok(()),
+    }
 }
 
 /// A round without an open intent ends; one whose request may be under way is asked after and not

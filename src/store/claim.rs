@@ -126,17 +126,19 @@ impl Store {
                          apply_id, round_no
                 LIMIT 1
                 FOR NO KEY UPDATE SKIP LOCKED
-            ), standing AS (
-                SELECT b.ctid, b.scope = 'APPLY' AS own, b.since,
+            ), standing AS MATERIALIZED (
+                SELECT b.block_no, b.scope = 'APPLY' AS own, b.since,
                        b.scope <> 'APPLY' OR b.since > now() - make_interval(secs => $8) AS holds
                 FROM blocks AS b, turn
                 WHERE b.account = $1 AND b.lifted_at IS NULL
                   AND (b.scope = 'ACCOUNT' OR b.lane = $2 OR b.apply_id = turn.apply_id)
+                ORDER BY b.block_no
+                FOR NO KEY UPDATE OF b
             ), probed AS (
                 -- Of two that see the same probe due, the second finds it taken.
                 UPDATE blocks AS b SET probe_at = now() + make_interval(secs => $7)
                 FROM standing
-                WHERE b.ctid = standing.ctid AND standing.holds
+                WHERE b.block_no = standing.block_no AND standing.holds
                   AND b.lifted_at IS NULL AND b.probe_at <= now()
                 RETURNING 1
             )

@@ -154,7 +154,7 @@ pub(super) async fn release(
 ) -> Result<(), Error> {
     sqlx::query!(
         r#"UPDATE rounds
-           SET accepted = true, due_at = now(), attempts = 0, failing_since = NULL,
+           SET accepted = true, due_at = now(), attempts = 0, setbacks = 0, failing_since = NULL,
                phase = CASE WHEN good THEN 'REGISTER' ELSE 'CHECK' END,
                upstream_apply_id = CASE WHEN good THEN upstream_apply_id END
            FROM (SELECT round_no AS number,

@@ -33,6 +33,14 @@ pub struct CallMade {
     pub judged: bool,
 }
 
+impl CallMade {
+    /// Whether it was refused for a reason that reaches further than the call.
+    fn is_blocked(&self) -> bool {
+        use FailureScope::{Account, Apply, Lane};
+        matches!(self.scope, Some(Account | Lane | Apply))
+    }
+}
+
 /// What a step read of a round's result pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pages {
@@ -97,6 +105,7 @@ impl Store {
         record: &Record,
     ) -> Result<(), Error> {
         let mut tx = self.pool.begin().await?;
+        let mut settled = false;
         if moves_the_apply(&record.change) {
             let mut apply = Locked::lock(&mut tx, claim.apply).await?;
             let record = &match apply.standing.cancelling {
@@ -109,6 +118,7 @@ impl Store {
                 .await?;
             insert_parts(&mut tx, claim, &record.change.parts).await?;
             apply.follow(&mut tx, changed).await?;
+            settled = apply.standing.status.is_settled();
         } else {
             update_round(&mut *tx, claim, record).await?;
         }
@@ -117,14 +127,18 @@ impl Store {
             Pages::Read(names) => insert_page(&mut tx, claim, names).await?,
             Pages::Forgotten => forget_pages(&mut tx, claim).await?,
         }
-        let mut lifted = false;
+        let mut blocks_changed = false;
         if let Some(call) = &record.call {
             insert_call(&mut tx, claim, call).await?;
-            lifted = blocks::heed(&mut tx, &self.account, claim, call, self.blocking).await?;
+            blocks_changed =
+                blocks::heed(&mut tx, &self.account, claim, call, self.blocking).await?;
+        }
+        if settled {
+            blocks::lift_own(&mut tx, claim.apply).await?;
         }
         tx.commit().await?;
         // A poll that came too early is nobody's news.
-        if record.change.round != claim.round || lifted {
+        if record.change.round != claim.round || blocks_changed {
             self.bell.ring();
         }
         Ok(())
@@ -182,7 +196,8 @@ async fn update_round(
                checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
                intent_at = CASE WHEN $13 THEN intent_at END,
                page = $14, setbacks = $15,
-               failing_since = CASE WHEN $7 > 0 THEN coalesce(failing_since, now()) END
+               failing_since = CASE WHEN $7 > 0 OR $15::smallint > 0 THEN coalesce(failing_since, now()) END,
+               turn_at = CASE WHEN $16 THEN greatest(turn_at, now()) ELSE turn_at END
            WHERE apply_id = $1 AND round_no = $2 AND lease = $3"#,
         claim.apply.0,
         claim.round_no,
@@ -203,6 +218,8 @@ async fn update_round(
             Pages::Forgotten => 0,
         },
         record.setbacks,
+        // What is refused goes behind the others, so that the next probe is another's.
+        record.call.as_ref().is_some_and(CallMade::is_blocked),
     )
     .execute(database)
     .await?;

@@ -1,5 +1,7 @@
 //! Sending failed devices again.
 
+use std::collections::HashSet;
+
 use sqlx::{Postgres, Transaction};
 
 use super::{Error, chunk, follow::Locked, seconds, submit::TURN};
@@ -12,19 +14,7 @@ pub(super) async fn reopen_failed(
     locked: &mut Locked,
 ) -> Result<(), Error> {
     ask_again(tx, locked.id).await?;
-    let rows = sqlx::query!(
-        r#"SELECT chunk_no, outcomes AS "outcomes: Vec<i8>" FROM chunks
-           WHERE apply_id = $1 AND outcomes && ARRAY['F']::"char"[] ORDER BY chunk_no"#,
-        locked.id.0,
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    let failed: Vec<Ordinal> = rows
-        .into_iter()
-        .flat_map(|row| (row.chunk_no * CHUNK as Ordinal..).zip(row.outcomes))
-        .filter(|(_, letter)| *letter == Outcome::Failed.letter())
-        .map(|(at, _)| at)
-        .collect();
+    let failed = devices_with(tx, locked.id, Outcome::Failed).await?;
     chunk::forget_reasons(tx, locked.id, &failed).await?;
     sqlx::query!(
         r#"UPDATE chunks SET outcomes = array_replace(outcomes, 'F', 'P')
@@ -56,19 +46,58 @@ pub(super) async fn reopen_failed(
 }
 
 /// Has the rounds whose devices nobody could tell of asked after once more, from the start of the
-/// time that they have for it.
+/// time that they have for it. They are about those devices alone: others of their first sets may
+/// have failed, and are about to go into rounds of their own.
 async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
-    sqlx::query!(
-        r#"UPDATE rounds
-           SET phase = 'UNKNOWN', due_at = now(), asked_at = now(), expected_at = now(),
-               turn_at = now(), attempts = 0, failing_since = NULL, setbacks = 0
-           FROM (SELECT round_no AS number FROM rounds
-                 WHERE apply_id = $1 AND phase = 'UNRESOLVED'
-                 ORDER BY round_no FOR UPDATE) AS unresolved
-           WHERE apply_id = $1 AND round_no = number"#,
+    let unknown = devices_with(tx, apply, Outcome::Unknown).await?;
+    let rounds = sqlx::query!(
+        r#"SELECT round_no, chunk_no, ordinals FROM rounds
+           WHERE apply_id = $1 AND phase = 'UNRESOLVED' ORDER BY round_no FOR UPDATE"#,
         apply.0,
     )
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
+    for round in rounds {
+        let listed: HashSet<Ordinal> = round.ordinals.into_iter().flatten().collect();
+        let theirs: Vec<Ordinal> = unknown
+            .iter()
+            .copied()
+            .filter(|at| Some(chunk::place(*at).0) == round.chunk_no || listed.contains(at))
+            .collect();
+        sqlx::query!(
+            r#"UPDATE rounds
+               SET phase = 'UNKNOWN', chunk_no = NULL, ordinals = $3, due_at = now(),
+                   asked_at = now(), expected_at = now(), turn_at = now(), attempts = 0,
+                   failing_since = NULL, setbacks = 0
+               WHERE apply_id = $1 AND round_no = $2"#,
+            apply.0,
+            round.round_no,
+            &theirs,
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
     Ok(())
+}
+
+/// The devices of an apply that have an outcome, rising.
+async fn devices_with(
+    tx: &mut Transaction<'_, Postgres>,
+    apply: ApplyId,
+    outcome: Outcome,
+) -> Result<Vec<Ordinal>, Error> {
+    let rows = sqlx::query!(
+        r#"SELECT chunk_no, outcomes AS "outcomes: Vec<i8>" FROM chunks
+           WHERE apply_id = $1 AND $2 = ANY (outcomes) ORDER BY chunk_no"#,
+        apply.0,
+        outcome.letter(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let devices = rows
+        .into_iter()
+        .flat_map(|row| (row.chunk_no * CHUNK as Ordinal..).zip(row.outcomes))
+        .filter(|(_, letter)| *letter == outcome.letter())
+        .map(|(at, _)| at);
+    Ok(devices.collect())
 }

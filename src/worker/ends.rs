@@ -14,9 +14,13 @@ use crate::{
     upstream::{Error, Scope},
 };
 
-/// Answers in a row that took a round no further, after which it is given up: each of them cost a
-/// pause that doubles, or a whole wait.
+/// Answers in a row that took a round no further; the next one may end it. Each of them cost a pause
+/// that doubles, or a whole wait.
 const SETBACKS: i16 = 16;
+
+/// How long ago a call may have been answered for somebody for the upstream not to be down: twice as
+/// long as attempts are apart at most.
+const LATELY: Duration = Duration::from_secs(120);
 
 /// How long the parts of a round's way may last.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,6 +64,22 @@ pub struct Waits {
     pub give_up_when_down_after: Duration,
 }
 
+impl Waits {
+    /// Refuses waits that would end before anything can happen.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let waits = [
+            self.check_timeout,
+            self.create_timeout,
+            self.reconcile_for,
+            self.block_for,
+        ];
+        match waits.iter().any(|wait| *wait < Duration::from_secs(1)) {
+            true => Err("checks, creations, blocks and UNKNOWN devices need at least 1s".into()),
+            false => Ok(()),
+        }
+    }
+}
+
 /// What a step came to, as far as the end of its wait depends on it.
 pub(super) struct Came<'a> {
     pub(super) lane: Lane,
@@ -79,23 +99,34 @@ impl Waits {
         judged: Judged,
     ) -> Result<Judged, store::Error> {
         let phase = came.claim.round.phase;
+        let waited = came.claim.asked_ago.unwrap_or_default();
         let late = self.timed_out(&came, &judged);
         let over = if late && phase != Phase::Checking {
             Event::TimedOut
         } else if self.is_refused(&came) {
             if phase == Phase::Unknown {
-                let pause = Pace::seldom(came.claim.asked_ago.unwrap_or_default());
-                return Ok(Judged { pause, ..judged });
+                return Ok(Judged {
+                    pause: Pace::seldom(waited),
+                    ..judged
+                });
             }
             given_up(&came, &judged, ReasonCode::Blocked)
-        } else if set_back(&came, &judged, late)
-            || judged.counts && self.is_used_up(store, &came).await?
-        {
+        } else if self.is_used_up(store, &came, &judged, late).await? {
             given_up(&came, &judged, ReasonCode::UpstreamUnclear)
         } else if late {
             Event::TimedOut
         } else {
             return Ok(judged);
+        };
+        let over = match over {
+            // Its status says that it is created, so it would come back here each time.
+            Event::GivenUp { .. }
+                if matches!(phase, Phase::Counting | Phase::Listing)
+                    && waited >= self.reconcile_for =>
+            {
+                Event::TimedOut
+            }
+            over => over,
         };
         Ok(Judged {
             next: Next::Event(over),
@@ -111,22 +142,37 @@ impl Waits {
         refused && came.claim.refused_for.unwrap_or_default() >= self.block_for
     }
 
-    /// Whether there were attempts enough for long enough. An upstream that answers nobody is
-    /// waited for longer: it is not the round's fault.
-    async fn is_used_up(&self, store: &Store, came: &Came<'_>) -> Result<bool, store::Error> {
+    /// Whether there were attempts or setbacks enough for long enough. An upstream that answers
+    /// nobody is waited for longer: it is not the round's fault.
+    async fn is_used_up(
+        &self,
+        store: &Store,
+        came: &Came<'_>,
+        judged: &Judged,
+        late: bool,
+    ) -> Result<bool, store::Error> {
+        let unanswered = judged.counts && came.claim.attempts >= self.attempts;
+        let thrown_back = is_thrown_back(came, judged, late) && came.claim.setbacks >= SETBACKS;
         let failing = came.claim.failing_for.unwrap_or_default();
-        if came.claim.attempts < self.attempts || failing < self.give_up_after {
+        if !(unanswered || thrown_back) || failing < self.give_up_after {
             return Ok(false);
         }
-        Ok(failing >= self.give_up_when_down_after
-            || store.lane_answered_within(came.lane, failing).await?)
+        if failing >= self.give_up_when_down_after {
+            return Ok(true);
+        }
+        let lane = match came.claim.round.phase {
+            // What throws it back is that its request is not heard.
+            Phase::Registering | Phase::Unknown if thrown_back => Lane::Register,
+            _ => came.lane,
+        };
+        store.lane_answered_within(lane, LATELY).await
     }
 
     /// Whether the upstream has been at it for longer than it may. Without an answer of its own that
     /// is not known, except of devices that are asked after only until a time.
     fn timed_out(&self, came: &Came<'_>, judged: &Judged) -> bool {
         let waits = matches!(judged.next, Next::Wait);
-        let answered = came.error.is_none_or(|error| error.scope == Scope::Call) && !judged.counts;
+        let answered = came.error.is_none_or(Error::not_found);
         let waited = came.claim.asked_ago.unwrap_or_default();
         match came.claim.round.phase {
             Phase::Checking => waits && answered && waited >= self.check_timeout,
@@ -148,14 +194,13 @@ impl Waits {
     }
 }
 
-/// Whether answers have thrown the round back too often. Devices that are asked after wait for their
-/// time to be over, unless they are proven absent each time that they are sent.
-fn set_back(came: &Came<'_>, judged: &Judged, late: bool) -> bool {
-    let thrown_back = match came.claim.round.phase {
-        Phase::Unknown => judged.is_setback && is_absent(judged),
+/// Whether the answer has thrown the round back. One whose request may be under way is not before it
+/// is proven absent: until then it waits.
+fn is_thrown_back(came: &Came<'_>, judged: &Judged, late: bool) -> bool {
+    match came.claim.round.phase {
+        Phase::Registering | Phase::Unknown => judged.is_setback && is_absent(judged),
         _ => judged.is_setback || late,
-    };
-    thrown_back && came.claim.setbacks >= SETBACKS
+    }
 }
 
 /// Whether what was just learnt proves that no request to register was carried out.

@@ -204,7 +204,11 @@ fn not_found(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged
         Phase::Checking if claim.setbacks >= BELIEVED_AFTER => {
             Judged::now(Event::ApplyGone).setback()
         }
-        Phase::Registering if is_closed(answer, claim, window) => Judged::now(Event::ApplyGone),
+        Phase::Registering if is_closed(answer, claim, window) => {
+            Judged::now(Event::ApplyGone).setback()
+        }
+        // A request may still be carried out until then.
+        Phase::Registering => Judged::wait(until_closed(answer, claim, window)),
         Phase::Unknown if is_absent(answer, claim, window) => {
             Judged::now(Event::ApplyGone).setback()
         }
@@ -225,9 +229,17 @@ fn unheard(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Judged {
     } else if may_be_sent_again(answer.at, &intent, window) {
         Judged::after(pause, Event::RegisterUnheard).setback()
     } else {
-        let left = window - (answer.at - intent.signed_at);
-        Judged::wait(AFTER_REFUSAL.max(left.try_into().unwrap_or_default()))
+        Judged::wait(until_closed(answer, claim, window))
     }
+}
+
+/// How long a request under the claim's intent may still be carried out, and a little longer.
+fn until_closed(answer: &Answer<Status>, claim: &Claim, window: Duration) -> Duration {
+    let left = claim
+        .intent
+        .map(|intent| window - (answer.at - intent.signed_at));
+    let left = left.and_then(|left| left.try_into().ok());
+    AFTER_REFUSAL.max(left.unwrap_or_default())
 }
 
 /// The first setback costs no time; what keeps failing is asked less and less often.

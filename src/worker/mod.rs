@@ -114,7 +114,7 @@ impl Options {
         if self.permit_window.is_zero() || self.permit_window > Duration::from_secs(1) {
             return Err("the permit window must be above 0 and at most 1s".into());
         }
-        Ok(())
+        self.waits.check()
     }
 
     /// How blocks are handled.

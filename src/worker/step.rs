@@ -210,7 +210,7 @@ impl Worker {
         lane: Lane,
         claim: &Claim,
         members: Option<Members>,
-        judged: Judged,
+        mut judged: Judged,
         answer: Answer<T>,
         upstream_apply: impl FnOnce(&T) -> Option<i64>,
     ) -> Result<(), store::Error>
@@ -221,6 +221,10 @@ impl Worker {
             Ok(ok) => (ok.result(), None, None),
             Err(error) => {
                 log(claim, lane, error);
+                if error.scope == Scope::Apply {
+                    // Its block is probed as often.
+                    judged.pause = judged.pause.max(self.options.probe_every);
+                }
                 let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
                 (
                     result,
@@ -289,9 +293,11 @@ impl Worker {
                 let heard = matches!(event, Event::TimedOut | Event::GivenUp { .. });
                 let open_intent = heard || matches!(event, Event::RegisterUnheard);
                 let change = claim.round.clone().on(event, &members.ordinals)?;
-                // Devices are asked after for a time that begins when they become unknown.
-                let becomes_unknown = change.round.phase == Phase::Unknown;
-                let asked = (asked || becomes_unknown) && before != Phase::Unknown;
+                // Devices are asked after for a time that begins when they become unknown. Those
+                // that were created and cannot be counted may have been so before.
+                let becomes_unknown = change.round.phase == Phase::Unknown
+                    && matches!(before, Phase::Registering | Phase::Creating);
+                let asked = asked || becomes_unknown;
                 (change, asked, open_intent)
             }
         };

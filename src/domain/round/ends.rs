@@ -18,14 +18,20 @@ impl Round {
                 let why = Reason::local(ReasonCode::Unresolved, text.to_owned());
                 Ok(self.unknown(&why, open))
             }
+            // Created, says the upstream, and does not let it be counted.
+            Phase::Counting | Phase::Listing => {
+                let text = "the upstream says that all are created and does not list them";
+                let why = Reason::local(ReasonCode::Unresolved, text.to_owned());
+                let change = self.unknown(&why, open);
+                Ok(Change {
+                    round: change.round.goes(Phase::Unresolved),
+                    ..change
+                })
+            }
             Phase::Unknown => Ok(self.goes(Phase::Unresolved).alone()),
-            Phase::Check
-            | Phase::Held
-            | Phase::Register
-            | Phase::Counting
-            | Phase::Listing
-            | Phase::Unresolved
-            | Phase::Ended => Err(IllegalTransition::new(phase, &Event::TimedOut)),
+            Phase::Check | Phase::Held | Phase::Register | Phase::Unresolved | Phase::Ended => {
+                Err(IllegalTransition::new(phase, &Event::TimedOut))
+            }
         }
     }
 
@@ -143,6 +149,10 @@ mod tests {
             ends(Phase::Unknown, true, Event::TimedOut),
             (Phase::Unresolved, None)
         );
+        for phase in [Phase::Counting, Phase::Listing] {
+            let told = ends(phase, true, Event::TimedOut);
+            assert_eq!(told, (Phase::Unresolved, Some(Outcome::Unknown)));
+        }
     }
 
     #[test]

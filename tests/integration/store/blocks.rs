@@ -209,3 +209,30 @@ async fn the_time_for_which_a_round_was_blocked_does_not_count() {
 
     assert_eq!(asked_ago.as_secs() / 60, 120, "{asked_ago:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_probe_is_another_rounds() {
+    let (store, database) = store().await;
+    let first = submit(&store, "first", 1).await;
+    let second = submit(&store, "second", 1).await;
+    let probe = claim(&store, Lane::Check).await.unwrap();
+    assert_eq!(probe.apply, first.id);
+    refuse(&store, &probe, Lane::Check, S::Lane).await;
+
+    probe_is_due(&database.pool).await;
+
+    assert_eq!(claim(&store, Lane::Check).await.unwrap().apply, second.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_an_apply_lifts_the_block_on_it() {
+    let (store, database) = store().await;
+    let apply = submit(&store, "light", 1).await;
+    let refused = claim(&store, Lane::Check).await.unwrap();
+    refuse(&store, &refused, Lane::Check, S::Apply).await;
+    assert_eq!(standing(&database.pool).await, ["APPLY"]);
+
+    store.cancel(apply.id, None).await.unwrap();
+
+    assert_eq!(standing(&database.pool).await, Vec::<String>::new());
+}

@@ -81,6 +81,37 @@ async fn devices_nobody_can_tell_of_fail_their_apply_until_a_retry_asks_once_mor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_retry_has_no_device_in_two_rounds() {
+    let (store, _database) = store().await;
+    let submission = devices("light", 4, AfterCheck::RegisterValid);
+    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    // The first two fail in a check after they were accepted, the others are never heard of again.
+    pass_check(&store, 7).await;
+    let register = claim(&store, Lane::Register).await.unwrap();
+    meet(&store, &register, Event::RegisterRefused)
+        .await
+        .unwrap();
+    step(&store, Lane::Status, failed(&[0, 1], [])).await;
+    pass_check(&store, 8).await;
+    step(&store, Lane::Register, Event::RegisterAccepted).await;
+    step(&store, Lane::Status, Event::TimedOut).await;
+    step(&store, Lane::Status, Event::TimedOut).await;
+    let end = Counts::from_array([0, 0, 0, 0, 2, 2, 0]);
+    assert_eq!(
+        status(&store, apply.id).await,
+        (ApplyStatus::CreateFailed, end)
+    );
+
+    store.accept(apply.id, RETRY, None).await.unwrap();
+
+    let again = claim(&store, Lane::Check).await.unwrap();
+    assert_eq!(store.members(&again).await.unwrap().ordinals, [0, 1]);
+    let asked = claim(&store, Lane::Status).await.unwrap();
+    assert_eq!(store.members(&asked).await.unwrap().ordinals, [2, 3]);
+    assert!(claim(&store, Lane::Check).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_device_that_is_proven_absent_is_pending_again_without_its_reason() {
     let (store, _database) = store().await;
     let id = overdue(&store).await;
