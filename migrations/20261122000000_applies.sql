@@ -136,6 +136,7 @@ CREATE TABLE rounds (
     apply_id          bigint      NOT NULL REFERENCES applies ON DELETE CASCADE,
     round_no          integer     NOT NULL,
     account           text        NOT NULL,
+    product           text        NOT NULL,  -- its apply's: PRODUCT_KEY/INSTANCE
     phase             text        NOT NULL,
     lane              text        GENERATED ALWAYS AS (
         CASE phase
@@ -247,14 +248,14 @@ CREATE TABLE lanes (
 
 -- What the upstream refuses for a reason that reaches further than one call. While a block stands,
 -- one of its rounds is let through now and then, and the first that passes lifts it; so does the end
--- of the apply that it is on. Those lifted are kept for a while: the time that a round was blocked
--- does not count against it.
+-- of the last apply that waits for the product. Those lifted are kept for a while: the time that a
+-- round was blocked does not count against it.
 CREATE TABLE blocks (
     block_no   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account    text        NOT NULL,
-    scope      text        NOT NULL,  -- ACCOUNT, LANE or APPLY
+    scope      text        NOT NULL,  -- ACCOUNT, LANE or PRODUCT
     lane       text,                  -- of LANE: the action
-    apply_id   bigint      REFERENCES applies ON DELETE CASCADE,  -- of APPLY
+    product    text,                  -- of PRODUCT: as rounds have it
     since      timestamptz NOT NULL DEFAULT now(),
     probe_at   timestamptz NOT NULL,  -- when the next round is let through
     lifted_at  timestamptz,
@@ -262,34 +263,33 @@ CREATE TABLE blocks (
     code       text        NOT NULL,
     message    text        NOT NULL,
     CONSTRAINT blocks_what_it_says CHECK (
-        scope = 'ACCOUNT' AND lane IS NULL AND apply_id IS NULL
-        OR scope = 'LANE' AND lane IS NOT NULL AND apply_id IS NULL
-        OR scope = 'APPLY' AND lane IS NULL AND apply_id IS NOT NULL)
+        scope = 'ACCOUNT' AND lane IS NULL AND product IS NULL
+        OR scope = 'LANE' AND lane IS NOT NULL AND product IS NULL
+        OR scope = 'PRODUCT' AND lane IS NULL AND product IS NOT NULL)
 );
 
-CREATE UNIQUE INDEX blocks_standing ON blocks (account, coalesce(lane, ''), coalesce(apply_id, 0))
+CREATE UNIQUE INDEX blocks_standing ON blocks (account, coalesce(lane, ''), coalesce(product, ''))
     WHERE lifted_at IS NULL;
-CREATE INDEX blocks_by_apply ON blocks (apply_id);
 
--- For how many seconds since `start` a round was blocked. A block of an apply counts for `block_for`
--- at most, then its rounds are let through.
-CREATE FUNCTION blocked_for(of_account text, of_lane text, of_apply bigint, start timestamptz,
+-- For how many seconds since `start` a round was blocked. The block of a product counts for
+-- `block_for` at most, then its rounds are let through.
+CREATE FUNCTION blocked_for(of_account text, of_lane text, of_product text, start timestamptz,
                             block_for double precision)
 RETURNS double precision
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN coalesce((
     SELECT sum(extract(epoch FROM upper(blocked) - lower(blocked)))
     FROM (
-        SELECT unnest(range_agg(tstzrange(greatest(since, start), greatest(since, start, until))))
-               AS blocked
+        SELECT unnest(range_agg(tstzrange(since, greatest(since, until)))) AS blocked
         FROM (
-            SELECT b.since,
+            SELECT greatest(b.since, start) AS since,
                    least(coalesce(b.lifted_at, now()),
-                         CASE b.scope WHEN 'APPLY' THEN b.since + make_interval(secs => block_for)
+                         CASE b.scope WHEN 'PRODUCT' THEN greatest(b.since, start)
+                                                          + make_interval(secs => block_for)
                                       ELSE 'infinity' END) AS until
             FROM blocks AS b
             WHERE b.account = of_account
-              AND (b.scope = 'ACCOUNT' OR b.lane = of_lane OR b.apply_id = of_apply)
+              AND (b.scope = 'ACCOUNT' OR b.lane = of_lane OR b.product = of_product)
               AND coalesce(b.lifted_at, 'infinity') > start
         ) AS spans
     ) AS together), 0)::double precision;
@@ -303,14 +303,23 @@ RETURN EXISTS (
     WHERE b.account = of_account AND b.lifted_at IS NULL AND b.probe_at > now()
       AND (b.scope = 'ACCOUNT' OR b.lane = of_lane));
 
--- The applies whose rounds are held back by a block of their own.
-CREATE FUNCTION held_applies(of_account text, block_for double precision)
-RETURNS bigint[]
+-- The products whose rounds are held back: blocked, and no probe is due.
+CREATE FUNCTION held_products(of_account text)
+RETURNS text[]
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN ARRAY(
-    SELECT b.apply_id FROM blocks AS b
+    SELECT b.product FROM blocks AS b
     WHERE b.account = of_account AND b.lifted_at IS NULL AND b.probe_at > now()
-      AND b.scope = 'APPLY' AND b.since > now() - make_interval(secs => block_for));
+      AND b.scope = 'PRODUCT');
+
+-- The products that have been blocked for longer than anyone waits for them.
+CREATE FUNCTION given_up_products(of_account text, block_for double precision)
+RETURNS text[]
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN ARRAY(
+    SELECT b.product FROM blocks AS b
+    WHERE b.account = of_account AND b.lifted_at IS NULL AND b.scope = 'PRODUCT'
+      AND b.since < now() - make_interval(secs => block_for));
 
 -- How much of a slowdown is left: half of it after every 30 s. The power is bounded, since one too
 -- small for a double is an error.

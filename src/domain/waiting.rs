@@ -11,7 +11,7 @@ words! {
         /// The call itself.
         Call = "CALL",
         /// The product or instance.
-        Apply = "APPLY",
+        Product = "PRODUCT",
         /// The action.
         Lane = "LANE",
         /// The account.
@@ -185,7 +185,7 @@ fn blocked(block: &Block) -> Option<Waiting> {
             WaitKind::BlockedAction,
             "Permit the action to the access key",
         ),
-        FailureScope::Apply => (
+        FailureScope::Product => (
             WaitKind::BlockedProduct,
             "Make the product and its instance available",
         ),
@@ -209,7 +209,7 @@ fn after_failure(phases: &[InPhase], failure: &LastFailure) -> Option<Waiting> {
             format!("{said}. It is tried again")
         }
         // What blocked more than the call is told by the block, while it stands.
-        FailureScope::Call | FailureScope::Account | FailureScope::Lane | FailureScope::Apply => {
+        FailureScope::Call | FailureScope::Account | FailureScope::Lane | FailureScope::Product => {
             return None;
         }
     };
@@ -266,7 +266,7 @@ mod tests {
         for (scope, kind) in [
             (FailureScope::Account, WaitKind::BlockedAccount),
             (FailureScope::Lane, WaitKind::BlockedAction),
-            (FailureScope::Apply, WaitKind::BlockedProduct),
+            (FailureScope::Product, WaitKind::BlockedProduct),
         ] {
             let block = Block {
                 scope,

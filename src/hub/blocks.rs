@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::{sync::watch, time::Instant};
 
-use crate::{domain::ApplyId, store::Standing};
+use crate::{domain::Apply, store::Standing};
 
 /// The blocks that stand, as the hub saw them last. Clones share what is seen.
 #[derive(Clone, Debug, Default)]
@@ -42,10 +42,10 @@ impl Seen {
         });
     }
 
-    pub(super) fn subscribe(&self, apply: ApplyId) -> Blocks {
+    pub(super) fn subscribe(&self, apply: &Apply) -> Blocks {
         Blocks {
             seen: self.0.subscribe(),
-            apply,
+            product: format!("{}/{}", apply.product_key, apply.iot_instance_id),
             known: Vec::new(),
         }
     }
@@ -55,7 +55,7 @@ impl Seen {
 #[derive(Clone, Debug)]
 pub struct Blocks {
     seen: watch::Receiver<Look>,
-    apply: ApplyId,
+    product: String,
     /// The numbers of those told last; at first none.
     known: Vec<i64>,
 }
@@ -64,13 +64,13 @@ impl Blocks {
     /// Returns once others stand than those told last, which the value returned has told, and since
     /// when the hub knows.
     pub async fn changed(mut self) -> (Self, Instant) {
-        let (apply, known) = (self.apply, &self.known);
+        let (product, known) = (&self.product, &self.known);
         let changed = self
             .seen
-            .wait_for(|look| on(&look.standing, apply) != *known)
+            .wait_for(|look| on(&look.standing, product) != *known)
             .await
             .expect("the hub keeps what it sees");
-        let (told, at) = (on(&changed.standing, apply), changed.at);
+        let (told, at) = (on(&changed.standing, product), changed.at);
         drop(changed);
         let told = Self {
             known: told,
@@ -80,9 +80,9 @@ impl Blocks {
     }
 }
 
-fn on(all: &[Standing], apply: ApplyId) -> Vec<i64> {
+fn on(all: &[Standing], product: &str) -> Vec<i64> {
     all.iter()
-        .filter(|block| block.apply.is_none_or(|its| its == apply))
+        .filter(|block| block.product.as_deref().is_none_or(|its| its == product))
         .map(|block| block.block_no)
         .collect()
 }
@@ -90,25 +90,38 @@ fn on(all: &[Standing], apply: ApplyId) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use time::OffsetDateTime;
 
     use super::*;
+    use crate::domain::{AfterCheck, ApplyId, Labels};
 
-    fn block(block_no: i64, apply: Option<i64>) -> Standing {
+    fn block(block_no: i64, product: Option<&str>) -> Standing {
         Standing {
             block_no,
-            apply: apply.map(ApplyId),
+            product: product.map(str::to_owned),
+        }
+    }
+
+    fn watched() -> Apply {
+        Apply {
+            id: ApplyId(7),
+            product_key: "a1".into(),
+            iot_instance_id: "iot-1".into(),
+            after_check: AfterCheck::Stop,
+            labels: Labels::default(),
+            created_at: OffsetDateTime::UNIX_EPOCH,
         }
     }
 
     #[test]
     fn a_watcher_hears_of_blocks_on_its_apply_and_of_their_end() {
         let seen = Seen::default();
-        let blocks = seen.subscribe(ApplyId(7));
+        let blocks = seen.subscribe(&watched());
         assert!(blocks.clone().changed().now_or_never().is_none());
 
-        seen.update(vec![block(1, Some(8))], Instant::now());
+        seen.update(vec![block(1, Some("a1/"))], Instant::now());
         assert!(blocks.clone().changed().now_or_never().is_none());
-        seen.update(vec![block(1, Some(8)), block(2, None)], Instant::now());
+        seen.update(vec![block(1, Some("a1/")), block(2, None)], Instant::now());
         let (blocks, _) = blocks.changed().now_or_never().unwrap();
         assert!(blocks.clone().changed().now_or_never().is_none());
         seen.update(Vec::new(), Instant::now());
@@ -119,9 +132,9 @@ mod tests {
     #[test]
     fn a_block_that_stands_already_is_told_first_of_all() {
         let seen = Seen::default();
-        seen.update(vec![block(1, Some(7))], Instant::now());
+        seen.update(vec![block(1, Some("a1/iot-1"))], Instant::now());
 
-        let told = seen.subscribe(ApplyId(7)).changed().now_or_never();
+        let told = seen.subscribe(&watched()).changed().now_or_never();
 
         assert!(told.is_some());
     }

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{blocks::Seen, outage::Outage, topics::Topics};
 use crate::{
-    domain::ApplyId,
+    domain::{Apply, ApplyId},
     store::{EVENTS, Error, Store},
 };
 
@@ -123,7 +123,7 @@ impl Hub {
     }
 
     /// What stands in the way of an apply.
-    pub fn blocks(&self, apply: ApplyId) -> Blocks {
+    pub fn blocks(&self, apply: &Apply) -> Blocks {
         self.shared.blocks.subscribe(apply)
     }
 }

@@ -31,9 +31,9 @@ impl Service {
         };
         let (events, stop) = (self.hub.watch(id, seen), self.stop.clone());
         let watch = Watch {
+            blocks: self.hub.blocks(&apply),
             apply,
             events,
-            blocks: self.hub.blocks(id),
             seen,
             until,
             last: now,

@@ -98,9 +98,9 @@ async fn pack(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), 
     let old: Vec<i32> = held.iter().map(|row| row.round_no).collect();
     for ordinals in open.chunks(CHUNK) {
         sqlx::query!(
-            r#"INSERT INTO rounds (apply_id, round_no, account, phase, accepted, ordinals, devices,
-                                   turn_at)
-               SELECT $1, max(round_no) + 1, min(account), 'HELD', false, $2, $3, now()
+            r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
+                                   devices, turn_at)
+               SELECT $1, max(round_no) + 1, min(account), min(product), 'HELD', false, $2, $3, now()
                FROM rounds WHERE apply_id = $1"#,
             apply.0,
             ordinals,

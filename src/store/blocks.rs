@@ -17,7 +17,7 @@ use crate::domain::{
 pub struct Blocking {
     /// How often one round is let through while a block stands.
     pub probe_every: Duration,
-    /// How long the rounds of an apply are held back whose product or instance is refused.
+    /// How long a round is held back whose product or instance is refused.
     pub block_for: Duration,
 }
 
@@ -31,19 +31,19 @@ impl Default for Blocking {
 }
 
 /// A block that stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Its number; one that is put up again has another.
     pub block_no: i64,
-    /// The apply that it is on; none for one of the account or of an action.
-    pub apply: Option<ApplyId>,
+    /// The product that it is on, as PRODUCT_KEY/INSTANCE; none for one of the account or an action.
+    pub product: Option<String>,
 }
 
 /// What a call proves of blocks.
 struct Proof {
     /// The block that stands from now on.
     stands: Option<FailureScope>,
-    /// Whether each of these is passed: account, lane, apply.
+    /// Whether each of these is passed: account, lane, product.
     passed: [bool; 3],
 }
 
@@ -53,7 +53,7 @@ impl Proof {
         let (stands, passed) = match call.scope {
             Some(FailureScope::Account) => (call.scope, [false; 3]),
             Some(FailureScope::Lane) => (call.scope, [true, false, false]),
-            Some(FailureScope::Apply) => (call.scope, [true, true, false]),
+            Some(FailureScope::Product) => (call.scope, [true, true, false]),
             Some(FailureScope::Call | FailureScope::Clock) if !call.judged => (None, [false; 3]),
             Some(FailureScope::Clock) => (None, [false; 3]),
             Some(FailureScope::Call) | None => (None, [true; 3]),
@@ -72,7 +72,7 @@ pub(super) async fn heed(
 ) -> Result<bool, Error> {
     let proof = Proof::of(call);
     let lifted = claim.blocked && proof.passed != [false; 3] && {
-        let [passed_account, passed_lane, passed_apply] = proof.passed;
+        let [passed_account, passed_lane, passed_product] = proof.passed;
         let done = sqlx::query!(
             r#"UPDATE blocks SET lifted_at = now()
                WHERE block_no IN (
@@ -80,15 +80,15 @@ pub(super) async fn heed(
                    WHERE account = $1 AND lifted_at IS NULL
                      AND (scope = 'ACCOUNT' AND $4 OR lane = $2 AND $5
                           -- The upstream need not look at the product to tell a status.
-                          OR apply_id = $3 AND $6
+                          OR product = $3 AND $6
                              AND (action = $2 OR $2 <> 'QueryBatchRegisterDeviceStatus'))
                    ORDER BY block_no FOR NO KEY UPDATE)"#,
             account,
             call.lane.as_str(),
-            claim.apply.0,
+            claim.product,
             passed_account,
             passed_lane,
-            passed_apply,
+            passed_product,
         )
         .execute(&mut **tx)
         .await?;
@@ -98,9 +98,9 @@ pub(super) async fn heed(
         return Ok(lifted);
     };
     let is_new = sqlx::query_scalar!(
-        r#"INSERT INTO blocks (account, scope, lane, apply_id, probe_at, action, code, message)
+        r#"INSERT INTO blocks (account, scope, lane, product, probe_at, action, code, message)
            VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), $6, $7, $8)
-           ON CONFLICT (account, coalesce(lane, ''), coalesce(apply_id, 0))
+           ON CONFLICT (account, coalesce(lane, ''), coalesce(product, ''))
                WHERE lifted_at IS NULL
            DO UPDATE SET action = excluded.action, code = excluded.code,
                          message = excluded.message
@@ -108,7 +108,7 @@ pub(super) async fn heed(
         account,
         scope.as_str(),
         (scope == FailureScope::Lane).then_some(call.lane.as_str()),
-        (scope == FailureScope::Apply).then_some(claim.apply.0),
+        (scope == FailureScope::Product).then_some(claim.product.as_str()),
         seconds(blocking.probe_every),
         call.lane.as_str(),
         call.result,
@@ -119,13 +119,22 @@ pub(super) async fn heed(
     Ok(lifted || is_new)
 }
 
-/// Lifts the block on an apply that nobody will call the upstream for: it has settled.
-pub(super) async fn lift_own(
+/// Lifts the block on the product of an apply that has settled, if nobody else waits for it: no call
+/// would find out that it is over.
+pub(super) async fn lift_unwaited(
     tx: &mut Transaction<'_, Postgres>,
     apply: ApplyId,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "UPDATE blocks SET lifted_at = now() WHERE apply_id = $1 AND lifted_at IS NULL",
+        r#"UPDATE blocks AS b SET lifted_at = now()
+           FROM applies AS a
+           WHERE a.apply_id = $1 AND b.lifted_at IS NULL AND b.account = a.account
+             AND b.product = a.product_key || '/' || a.iot_instance_id
+             AND NOT EXISTS (
+                 SELECT FROM applies AS other
+                 WHERE other.account = a.account AND other.status IN ('CHECK', 'CREATE')
+                   AND other.apply_id <> a.apply_id AND other.product_key = a.product_key
+                   AND other.iot_instance_id = a.iot_instance_id)"#,
         apply.0,
     )
     .execute(&mut **tx)
@@ -142,10 +151,11 @@ impl Store {
     ) -> Result<Option<Block>, Error> {
         let lanes: Vec<&str> = lanes.iter().map(|lane| lane.as_str()).collect();
         let row = sqlx::query!(
-            r#"SELECT scope, action, code, message, since, probe_at FROM blocks
-               WHERE account = (SELECT account FROM applies WHERE apply_id = $2)
-                 AND lifted_at IS NULL
-                 AND (scope = 'ACCOUNT' OR lane = ANY ($1) OR apply_id = $2)
+            r#"SELECT scope, action, code, message, since, probe_at
+               FROM blocks JOIN applies AS a USING (account)
+               WHERE a.apply_id = $2 AND lifted_at IS NULL
+                 AND (scope = 'ACCOUNT' OR lane = ANY ($1)
+                      OR product = a.product_key || '/' || a.iot_instance_id)
                ORDER BY scope = 'ACCOUNT' DESC, scope = 'LANE' DESC
                LIMIT 1"#,
             &lanes as &[&str],
@@ -169,13 +179,13 @@ impl Store {
     /// All blocks that stand, whatever the account.
     pub async fn standing_blocks(&self) -> Result<Vec<Standing>, Error> {
         let rows = sqlx::query!(
-            "SELECT block_no, apply_id FROM blocks WHERE lifted_at IS NULL ORDER BY block_no",
+            "SELECT block_no, product FROM blocks WHERE lifted_at IS NULL ORDER BY block_no",
         )
         .fetch_all(&self.pool)
         .await?;
         let blocks = rows.into_iter().map(|row| Standing {
             block_no: row.block_no,
-            apply: row.apply_id.map(ApplyId),
+            product: row.product,
         });
         Ok(blocks.collect())
     }

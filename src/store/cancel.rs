@@ -73,7 +73,7 @@ async fn cancel(
     locked.standing.cancelling = true;
     locked.follow(tx, true).await?;
     match locked.standing.status.is_settled() {
-        true => blocks::lift_own(tx, locked.id).await,
+        true => blocks::lift_unwaited(tx, locked.id).await,
         false => Ok(()),
     }
 }

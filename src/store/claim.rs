@@ -32,6 +32,8 @@ pub struct Claim {
     pub(super) token: Uuid,
     /// When the right ends, on the local clock.
     pub until: Instant,
+    /// Product and instance, as blocks name them.
+    pub(super) product: String,
     /// The product of the apply.
     pub product_key: String,
     /// Its instance; empty for none.
@@ -56,7 +58,7 @@ pub struct Claim {
     pub failing_for: Option<Duration>,
     /// Whether a block stands on it, which this claim probes.
     pub(super) blocked: bool,
-    /// How long the upstream has refused its product or instance.
+    /// How long the upstream has refused its product or instance while it waited.
     pub refused_for: Option<Duration>,
     /// Whether the upstream apply passed its check long enough ago to be checked again.
     pub stale: bool,
@@ -82,7 +84,9 @@ impl Store {
                            SELECT FROM rounds
                            WHERE account = $1 AND lane = $2 AND due_at <= now()
                              AND NOT (SELECT lane_is_held($1, $2))
-                             AND apply_id <> ALL ((SELECT held_applies($1, $4))::bigint[])
+                             AND (product <> ALL ((SELECT held_products($1))::text[])
+                                  OR turn_at < now() - make_interval(secs => $4)
+                                     AND product = ANY ((SELECT given_up_products($1, $4))::text[]))
                            LIMIT $3) AS due) AS "due!",
                       (SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
                        WHERE account = $1 AND lane = $2 AND due_at > now()) AS next"#,
@@ -114,11 +118,13 @@ impl Store {
         let row = sqlx::query!(
             r#"
             WITH turn AS (
-                SELECT apply_id, round_no, intent_at
+                SELECT apply_id, round_no, intent_at, product, turn_at
                 FROM rounds
                 WHERE account = $1 AND lane = $2 AND due_at <= now()
                   AND NOT (SELECT lane_is_held($1, $2))
-                  AND apply_id <> ALL ((SELECT held_applies($1, $8))::bigint[])
+                  AND (product <> ALL ((SELECT held_products($1))::text[])
+                       OR turn_at < now() - make_interval(secs => $8)
+                          AND product = ANY ((SELECT given_up_products($1, $8))::text[]))
                 ORDER BY CASE WHEN $2 <> 'QueryBatchRegisterDeviceStatus' THEN turn_at
                               WHEN due_at < now() - make_interval(secs => $6) THEN '-infinity'
                               ELSE expected_at END,
@@ -127,11 +133,13 @@ impl Store {
                 LIMIT 1
                 FOR NO KEY UPDATE SKIP LOCKED
             ), standing AS MATERIALIZED (
-                SELECT b.block_no, b.scope = 'APPLY' AS own, b.since,
-                       b.scope <> 'APPLY' OR b.since > now() - make_interval(secs => $8) AS holds
+                -- A round waits for its product from its own turn on.
+                SELECT b.block_no, b.scope = 'PRODUCT' AS own, greatest(b.since, turn.turn_at) AS since,
+                       b.scope <> 'PRODUCT' OR greatest(b.since, turn.turn_at)
+                                               > now() - make_interval(secs => $8) AS holds
                 FROM blocks AS b, turn
                 WHERE b.account = $1 AND b.lifted_at IS NULL
-                  AND (b.scope = 'ACCOUNT' OR b.lane = $2 OR b.apply_id = turn.apply_id)
+                  AND (b.scope = 'ACCOUNT' OR b.lane = $2 OR b.product = turn.product)
                 ORDER BY b.block_no
                 FOR NO KEY UPDATE OF b
             ), probed AS (
@@ -159,14 +167,14 @@ impl Store {
                       r.attempts, r.setbacks, r.page, r.intent_at,
                       turn.intent_at IS NULL AS "fresh!",
                       extract(epoch FROM now() - r.asked_at)::float8
-                          - blocked_for($1, $2, r.apply_id, r.asked_at, $8) AS asked_ago,
+                          - blocked_for($1, $2, r.product, r.asked_at, $8) AS asked_ago,
                       extract(epoch FROM now() - r.failing_since)::float8
-                          - blocked_for($1, $2, r.apply_id, r.failing_since, $8) AS failing_for,
+                          - blocked_for($1, $2, r.product, r.failing_since, $8) AS failing_for,
                       EXISTS (SELECT FROM standing) AS "blocked!",
                       (SELECT extract(epoch FROM now() - min(since))::float8
                        FROM standing WHERE own) AS refused_for,
                       coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
-                      a.product_key, a.iot_instance_id
+                      r.product, a.product_key, a.iot_instance_id
             "#,
             self.account,
             lane.as_str(),
@@ -185,6 +193,7 @@ impl Store {
             round_no: row.round_no,
             token: row.token,
             until: claimed_at + lease,
+            product: row.product,
             product_key: row.product_key,
             iot_instance_id: row.iot_instance_id,
             round: Round {

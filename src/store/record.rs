@@ -34,10 +34,9 @@ pub struct CallMade {
 }
 
 impl CallMade {
-    /// Whether it was refused for a reason that reaches further than the call.
+    /// Whether it was refused for a reason that others of the account share.
     fn is_blocked(&self) -> bool {
-        use FailureScope::{Account, Apply, Lane};
-        matches!(self.scope, Some(Account | Lane | Apply))
+        matches!(self.scope, Some(FailureScope::Account | FailureScope::Lane))
     }
 }
 
@@ -134,7 +133,7 @@ impl Store {
                 blocks::heed(&mut tx, &self.account, claim, call, self.blocking).await?;
         }
         if settled {
-            blocks::lift_own(&mut tx, claim.apply).await?;
+            blocks::lift_unwaited(&mut tx, claim.apply).await?;
         }
         tx.commit().await?;
         // A poll that came too early is nobody's news.
@@ -241,10 +240,10 @@ async fn insert_parts(
 ) -> Result<(), Error> {
     for (n, part) in parts.iter().enumerate() {
         sqlx::query!(
-            r#"INSERT INTO rounds (apply_id, round_no, account, phase, accepted, ordinals, devices,
-                                   nameless, turn_at, due_at)
+            r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
+                                   devices, nameless, turn_at, due_at)
                SELECT $1, (SELECT max(round_no) + 1 FROM rounds WHERE apply_id = $1), account,
-                      'CHECK', accepted, $3, $4, $5,
+                      product, 'CHECK', accepted, $3, $4, $5,
                       CASE WHEN $6 THEN greatest(turn_at, now()) ELSE turn_at END
                           + make_interval(secs => $7), now()
                FROM rounds WHERE apply_id = $1 AND round_no = $2"#,

@@ -29,9 +29,9 @@ pub(super) async fn reopen_failed(
         .shift_all(Outcome::Failed, Outcome::Pending);
     for (n, ordinals) in failed.chunks(CHUNK).enumerate() {
         sqlx::query!(
-            r#"INSERT INTO rounds (apply_id, round_no, account, phase, accepted, ordinals, devices,
-                                   turn_at, due_at)
-               SELECT $1, max(round_no) + 1, min(account), 'CHECK', true, $2, $3,
+            r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
+                                   devices, turn_at, due_at)
+               SELECT $1, max(round_no) + 1, min(account), min(product), 'CHECK', true, $2, $3,
                       now() + make_interval(secs => $4), now()
                FROM rounds WHERE apply_id = $1"#,
             locked.id.0,

@@ -97,11 +97,13 @@ impl Store {
             .filter(|(_, devices)| *devices > 0)
             .unzip();
         sqlx::query!(
-            r#"INSERT INTO rounds (apply_id, round_no, account, phase, accepted, chunk_no, devices,
-                                   turn_at, due_at)
-               SELECT $1, n, $2, 'CHECK', false, chunk_no, devices,
-                      now() + (n - 1) * make_interval(secs => $5), now()
-               FROM unnest($3::integer[], $4::integer[]) WITH ORDINALITY AS r (chunk_no, devices, n)"#,
+            r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, chunk_no,
+                                   devices, turn_at, due_at)
+               SELECT $1, n, $2, a.product_key || '/' || a.iot_instance_id, 'CHECK', false,
+                      r.chunk_no, r.devices, now() + (n - 1) * make_interval(secs => $5), now()
+               FROM applies AS a,
+                    unnest($3::integer[], $4::integer[]) WITH ORDINALITY AS r (chunk_no, devices, n)
+               WHERE a.apply_id = $1"#,
             apply.0,
             self.account,
             &chunks,

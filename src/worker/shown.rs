@@ -9,7 +9,7 @@ use crate::{
 pub(super) fn scope(scope: Scope) -> FailureScope {
     match scope {
         Scope::Call => FailureScope::Call,
-        Scope::Apply => FailureScope::Apply,
+        Scope::Apply => FailureScope::Product,
         Scope::Lane => FailureScope::Lane,
         Scope::Account => FailureScope::Account,
         Scope::Clock => FailureScope::Clock,

@@ -110,28 +110,68 @@ async fn a_forbidden_action_stops_its_lane_and_no_other() {
     assert!(claim(&store, Lane::Status).await.is_some());
 }
 
+/// Applies of a product, of a device each.
+async fn submit_of(store: &Store, product: &str, count: usize) -> Vec<Apply> {
+    let mut applies = Vec::new();
+    for n in 0..count {
+        let name = (format!("{product}-{n}"), String::new());
+        let submission = Submission::judge(
+            product.into(),
+            String::new(),
+            AfterCheck::Stop,
+            [name].into_iter(),
+        );
+        applies.push(store.submit(&submission, None).await.unwrap().0);
+    }
+    applies
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_product_stops_its_apply_for_an_hour_and_no_other() {
+async fn a_missing_product_stops_all_that_wait_for_it_with_one_probe_and_no_others() {
     let (store, database) = store().await;
-    let missing = submit(&store, "gone", 20_001).await;
-    let there = submit(&store, "there", 1).await;
+    submit_of(&store, "gone", 20).await;
+    let there = submit_of(&store, "there", 1).await.remove(0);
     let refused = claim(&store, Lane::Check).await.unwrap();
-    assert_eq!((refused.apply, refused.refused_for), (missing.id, None));
-    refuse(&store, &refused, Lane::Check, S::Apply).await;
+    assert_eq!(
+        (refused.product_key.as_str(), refused.refused_for),
+        ("gone", None)
+    );
+    refuse(&store, &refused, Lane::Check, S::Product).await;
 
     let other = claim(&store, Lane::Check).await.unwrap();
     assert_eq!(other.apply, there.id);
     assert!(claim(&store, Lane::Check).await.is_none());
 
-    sqlx::query("UPDATE blocks SET since = now() - interval '61 minutes'")
-        .execute(&database.pool)
-        .await
-        .unwrap();
-    for _ in 0..3 {
+    probe_is_due(&database.pool).await;
+    assert!(claim(&store, Lane::Check).await.is_some());
+    assert!(claim(&store, Lane::Check).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_product_is_waited_for_an_hour_from_ones_own_turn_on() {
+    let (store, database) = store().await;
+    let long = submit_of(&store, "gone", 2).await;
+    let refused = claim(&store, Lane::Check).await.unwrap();
+    refuse(&store, &refused, Lane::Check, S::Product).await;
+    sqlx::raw_sql(
+        "UPDATE blocks SET since = now() - interval '61 minutes';
+         UPDATE rounds SET turn_at = now() - interval '62 minutes'",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    submit_of(&store, "gone", 1).await;
+
+    for apply in long {
         let last = claim(&store, Lane::Check).await.unwrap();
-        assert_eq!(last.apply, missing.id);
+        assert_eq!(last.apply, apply.id);
         assert!(last.refused_for.unwrap() > HOUR);
     }
+    // Who came a moment ago waits for the next probe.
+    assert!(claim(&store, Lane::Check).await.is_none());
+    probe_is_due(&database.pool).await;
+    let probe = claim(&store, Lane::Check).await.unwrap();
+    assert!(probe.refused_for.unwrap() < HOUR);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,10 +181,10 @@ async fn a_refusal_for_a_narrower_reason_lifts_the_wider_block() {
     for (scope, left) in [
         (S::Account, &["ACCOUNT"][..]),
         (S::Lane, &["LANE"]),
-        (S::Apply, &["APPLY"]),
-        (S::Account, &["ACCOUNT", "APPLY"]),
+        (S::Product, &["PRODUCT"]),
+        (S::Account, &["ACCOUNT", "PRODUCT"]),
         // A call that is throttled says nothing of any.
-        (S::Clock, &["ACCOUNT", "APPLY"]),
+        (S::Clock, &["ACCOUNT", "PRODUCT"]),
         (S::Call, &[]),
     ] {
         probe_is_due(&database.pool).await;
@@ -161,7 +201,7 @@ async fn what_an_apply_waits_for_is_the_widest_block_on_it() {
     let first = claim(&store, Lane::Check).await.unwrap();
     let second = claim(&store, Lane::Check).await.unwrap();
 
-    refuse(&store, &first, Lane::Check, S::Apply).await;
+    refuse(&store, &first, Lane::Check, S::Product).await;
     let waiting = store.waiting(apply.id, ApplyStatus::Check).await.unwrap();
     assert_eq!(waiting.unwrap().kind, WaitKind::BlockedProduct);
     refuse(&store, &second, Lane::Check, S::Account).await;
@@ -175,7 +215,7 @@ async fn what_an_apply_waits_for_is_the_widest_block_on_it() {
 async fn the_time_for_which_a_round_was_blocked_does_not_count() {
     let (store, database) = store().await;
     let store = store.with_blocking(Blocking::default());
-    let apply = submit(&store, "light", 1).await;
+    submit(&store, "light", 1).await;
     step(
         &store,
         Lane::Check,
@@ -188,15 +228,14 @@ async fn the_time_for_which_a_round_was_blocked_does_not_count() {
         .unwrap();
     // Two hours of the account, lifted; one of another lane; of the apply an hour counts.
     sqlx::query(
-        "INSERT INTO blocks (account, scope, lane, apply_id, since, lifted_at, probe_at, action,
+        "INSERT INTO blocks (account, scope, lane, product, since, lifted_at, probe_at, action,
                              code, message)
          VALUES ('test', 'ACCOUNT', NULL, NULL, now() - interval '7 hours',
                  now() - interval '3 hours', now(), '', '', ''),
                 ('test', 'LANE', 'BatchCheckDeviceNames', NULL, now() - interval '2 hours', NULL,
                  now(), '', '', ''),
-                ('test', 'APPLY', NULL, $1, now() - interval '2 hours', NULL, now(), '', '', '')",
+                ('test', 'PRODUCT', NULL, 'a1/', now() - interval '2 hours', NULL, now(), '', '', '')",
     )
-    .bind(apply.id.0)
     .execute(&database.pool)
     .await
     .unwrap();
@@ -225,14 +264,17 @@ async fn the_next_probe_is_another_rounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_an_apply_lifts_the_block_on_it() {
+async fn the_end_of_the_last_apply_that_waits_for_a_product_lifts_its_block() {
     let (store, database) = store().await;
     let apply = submit(&store, "light", 1).await;
+    let other = submit(&store, "other", 1).await;
     let refused = claim(&store, Lane::Check).await.unwrap();
-    refuse(&store, &refused, Lane::Check, S::Apply).await;
-    assert_eq!(standing(&database.pool).await, ["APPLY"]);
+    refuse(&store, &refused, Lane::Check, S::Product).await;
+    assert_eq!(standing(&database.pool).await, ["PRODUCT"]);
 
     store.cancel(apply.id, None).await.unwrap();
+    assert_eq!(standing(&database.pool).await, ["PRODUCT"]);
+    store.cancel(other.id, None).await.unwrap();
 
     assert_eq!(standing(&database.pool).await, Vec::<String>::new());
 }
