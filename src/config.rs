@@ -235,7 +235,10 @@ impl Serve {
             }
         }
         if worker.upstream_time_window <= worker.lease {
-            return Err("the upstream's time window must outlast the lease".into());
+            return Err(format!(
+                "--upstream-time-window is {:?} and must be longer than --lease, which is {:?}",
+                worker.upstream_time_window, worker.lease
+            ));
         }
         Ok(())
     }

@@ -33,6 +33,10 @@ pub(super) fn in_short(status: &Status) -> String {
     if let Some(other) = status.source().and_then(NotGrpc::of) {
         return other.to_string();
     }
+    // A stream that was cut off, in the words of a library.
+    if status.code() == Code::Unknown && status.message().starts_with("h2 protocol error") {
+        return "the connection broke".to_owned();
+    }
     let code = code(status.code());
     let message = escaped(status.message());
     match status.source().map(root) {

@@ -104,6 +104,8 @@ impl Progress {
     pub(super) fn show(&mut self, news: &News<'_>) {
         match news {
             News::Changed(apply) => self.changed(apply),
+            // Nothing is known yet of what the line would begin with.
+            News::Waits { apply, .. } if apply.revision == 0 => {}
             News::Waits { apply, waiting_for } => self.waits(apply, *waiting_for),
             News::Cut { .. } | News::Resumed { .. } => {}
         }

@@ -128,7 +128,8 @@ fn line<W: Write>(printer: &mut Printer<'_, W>, news: &News<'_>) -> anyhow::Resu
     };
     let json = || {
         json!({
-            "apply": json::apply(apply),
+            // Absent in a heartbeat that comes before the first change.
+            "apply": (apply.revision > 0).then(|| json::apply(apply)),
             "heartbeat": heartbeat,
             "waiting_for": waiting_for.map(json::waiting_for),
         })

@@ -77,6 +77,12 @@ pub async fn run(
     Ok(report)
 }
 
+/// Why nothing more can be looked at, if so.
+fn stopped(lines: &[Line]) -> Option<String> {
+    let stop = lines.iter().find(|line| line.stops())?;
+    Some(format!("not looked at, since {} failed", stop.check))
+}
+
 /// The lines, from what everything depends on to what depends on everything. What cannot be judged
 /// because of a line above says so.
 fn judged(
@@ -101,19 +107,17 @@ fn judged(
         ("permission", &|| actions::permissions(evidence)),
     ];
     for (check, judge) in rest {
-        match lines
-            .iter()
-            .find(|line| line.stops())
-            .map(|line| line.check)
-        {
-            Some(stop) => {
-                let why = format!("not looked at, since {stop} failed");
-                lines.push(Line::skip(check, why));
-            }
+        match stopped(&lines) {
+            Some(why) => lines.push(Line::skip(check, why)),
             None => lines.extend(judge()),
         }
     }
-    let rates = rates.iter();
-    lines.extend(rates.map(|(lane, rate)| actions::quota(*lane, *rate, evidence)));
+    match stopped(&lines) {
+        Some(why) => lines.push(Line::skip("quota", why)),
+        None => {
+            let rates = rates.iter();
+            lines.extend(rates.map(|(lane, rate)| actions::quota(*lane, *rate, evidence)));
+        }
+    }
     lines
 }

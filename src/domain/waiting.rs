@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{ApplyStatus, Phase, outcome::words};
+use super::{ApplyStatus, Counts, Outcome, Phase, outcome::words};
 use crate::domain::Corrupt;
 
 words! {
@@ -99,6 +99,7 @@ pub struct LastFailure {
 /// What an apply waits for; none if nothing will ever happen to it again.
 pub fn waiting(
     status: ApplyStatus,
+    counts: &Counts,
     phases: &[InPhase],
     block: Option<&Block>,
     failure: Option<&LastFailure>,
@@ -114,10 +115,22 @@ pub fn waiting(
     match status {
         S::CreateSuccess | S::Cancelled => return None,
         S::CheckSuccess => return caller("every device is valid; call Register"),
+        S::CheckFailed if counts.of(Outcome::Valid) == 0 => {
+            return caller(
+                "no device is valid (ListDevices says why); mend them and check them anew, or call \
+                 CancelApply",
+            );
+        }
         S::CheckFailed => {
             return caller(
                 "some devices are not valid (ListDevices says why); call Register with \
                  skip_invalid for the others, or CancelApply",
+            );
+        }
+        S::CreateFailed if counts.of(Outcome::Unknown) > 0 => {
+            return caller(
+                "the upstream has not said of some devices whether they were created (ListDevices \
+                 says which); call Register with retry_failed to have it asked once more",
             );
         }
         S::CreateFailed => {
@@ -255,7 +268,7 @@ mod tests {
     fn an_apply_waits_for_what_will_move_it_first() {
         let phases = [phase(Phase::Check, 0, 20), phase(Phase::Creating, 0, 10)];
 
-        let told = waiting(ApplyStatus::Create, &phases, None, None).unwrap();
+        let told = waiting(ApplyStatus::Create, &Counts::default(), &phases, None, None).unwrap();
 
         assert_eq!((told.kind, told.until), (WaitKind::Upstream, at(10)));
     }
@@ -278,6 +291,7 @@ mod tests {
             };
             let told = waiting(
                 ApplyStatus::Check,
+                &Counts::default(),
                 &phases,
                 Some(&block),
                 Some(&failure(scope)),
@@ -287,7 +301,14 @@ mod tests {
             assert!(told.text.contains("Forbidden.RAM: not permitted"));
 
             // A refusal that is lifted is not waited for.
-            let told = waiting(ApplyStatus::Check, &phases, None, Some(&failure(scope))).unwrap();
+            let told = waiting(
+                ApplyStatus::Check,
+                &Counts::default(),
+                &phases,
+                None,
+                Some(&failure(scope)),
+            )
+            .unwrap();
             assert_eq!(told.kind, WaitKind::Quota);
         }
     }
@@ -297,9 +318,15 @@ mod tests {
         let failure = failure(FailureScope::Call);
         let told = |failing| {
             let phases = [phase(Phase::Check, failing, 20)];
-            waiting(ApplyStatus::Check, &phases, None, Some(&failure))
-                .unwrap()
-                .kind
+            waiting(
+                ApplyStatus::Check,
+                &Counts::default(),
+                &phases,
+                None,
+                Some(&failure),
+            )
+            .unwrap()
+            .kind
         };
 
         assert_eq!(told(0), WaitKind::Quota);
@@ -309,12 +336,24 @@ mod tests {
     #[test]
     fn a_settled_apply_waits_for_a_caller_or_for_nothing() {
         for &status in ApplyStatus::ALL.iter().filter(|status| status.is_settled()) {
-            let kind = waiting(status, &[], None, None).map(|told| told.kind);
+            let kind = waiting(status, &Counts::default(), &[], None, None).map(|told| told.kind);
             let expected = match status {
                 ApplyStatus::CreateSuccess | ApplyStatus::Cancelled => None,
                 _ => Some(WaitKind::Caller),
             };
             assert_eq!(kind, expected, "{status}");
         }
+    }
+
+    #[test]
+    fn what_a_caller_can_do_is_said_of_these_devices() {
+        let told = |status, counts| {
+            let waiting = waiting(status, &Counts::from_array(counts), &[], None, None);
+            waiting.unwrap().text
+        };
+
+        assert!(told(ApplyStatus::CheckFailed, [0, 1, 1, 0, 0, 0, 0]).contains("skip_invalid"));
+        assert!(!told(ApplyStatus::CheckFailed, [0, 0, 2, 0, 0, 0, 0]).contains("skip_invalid"));
+        assert!(told(ApplyStatus::CreateFailed, [0, 0, 0, 0, 0, 2, 0]).contains("asked once more"));
     }
 }

@@ -37,7 +37,7 @@ impl Service {
         let next = entries.last().filter(|_| !is_last);
         let waiting = self
             .store
-            .waiting(apply.id, now.status)
+            .waiting(apply.id, &now)
             .await
             .map_err(status::of)?;
         Ok(pb::ExplainApplyResponse {

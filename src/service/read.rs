@@ -33,11 +33,7 @@ impl Service {
             let (apply, now) = self.store.apply(id).await?;
             let mut response = pb::GetApplyResponse {
                 apply: Some(answer::apply(&apply, &now)),
-                waiting_for: self
-                    .store
-                    .waiting(id, now.status)
-                    .await?
-                    .map(answer::waiting_for),
+                waiting_for: self.store.waiting(id, &now).await?.map(answer::waiting_for),
                 ..Default::default()
             };
             let Some((valid, invalid)) = listed_in(now.status).filter(|_| include_lists) else {

@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    domain::{ApplyId, ApplyStatus, waiting::Waiting},
+    domain::{ApplyId, Snapshot, waiting::Waiting},
     store::{Error, Store},
 };
 
@@ -39,13 +39,13 @@ impl Default for Waits {
 }
 
 impl Waits {
-    /// What an apply in `status` waits for, as of the last second, and of no earlier time than
+    /// What an apply that stands so waits for, as of the last second, and of no earlier time than
     /// `since`.
     pub(super) async fn of(
         &self,
         store: &Store,
         id: ApplyId,
-        status: ApplyStatus,
+        now: &Snapshot,
         since: Option<Instant>,
     ) -> Result<Option<Waiting>, Error> {
         if let Some(waiting) = self.told(id, since) {
@@ -61,7 +61,7 @@ impl Waits {
             return Ok(waiting);
         }
         let asked = Instant::now();
-        let waiting = store.waiting(id, status).await?;
+        let waiting = store.waiting(id, now).await?;
         let mut told = self.lock();
         if told.len() >= KEPT {
             told.retain(|_, (at, _)| at.elapsed() < FRESH);

@@ -94,13 +94,15 @@ impl Watch {
     async fn next(&mut self) -> Result<Option<pb::WatchApplyResponse>, Status> {
         let (stop, blocks) = (self.stop.clone(), self.blocks.clone());
         let heartbeat = self.heartbeat;
+        // Before that, the events that there are.
+        let is_abreast = self.seen >= self.last.revision;
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(status::stopping(self.apply.id, self.seen)),
             event = self.next_event() => {
                 Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
             }
-            (told, since) = blocks.changed() => {
+            (told, since) = blocks.changed(), if is_abreast => {
                 self.blocks = told;
                 Ok(Some(self.sign_of_life(Some(since)).await))
             }
@@ -113,7 +115,7 @@ impl Watch {
     async fn sign_of_life(&self, since: Option<Instant>) -> pb::WatchApplyResponse {
         let Service { store, waits, .. } = &self.service;
         let waiting = waits
-            .of(store, self.apply.id, self.last.status, since)
+            .of(store, self.apply.id, &self.last, since)
             .await
             .unwrap_or_default();
         pb::WatchApplyResponse {

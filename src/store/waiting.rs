@@ -2,24 +2,22 @@
 
 use super::{Error, Store};
 use crate::domain::{
-    ApplyId, ApplyStatus,
+    ApplyId, Snapshot,
     waiting::{InPhase, LastFailure, Waiting, waiting},
 };
 
 impl Store {
-    /// What an apply in `status` waits for now.
-    pub async fn waiting(
-        &self,
-        id: ApplyId,
-        status: ApplyStatus,
-    ) -> Result<Option<Waiting>, Error> {
+    /// What an apply that stands so waits for now.
+    pub async fn waiting(&self, id: ApplyId, now: &Snapshot) -> Result<Option<Waiting>, Error> {
+        let Snapshot { status, counts, .. } = *now;
         if status.is_settled() {
-            return Ok(waiting(status, &[], None, None));
+            return Ok(waiting(status, &counts, &[], None, None));
         }
         let rows = sqlx::query!(
             r#"SELECT phase, count(*) AS "rounds!",
                       count(*) FILTER (WHERE attempts + setbacks > 0 AND lease IS NULL) AS "failing!",
-                      min(due_at) AS due_at
+                      -- One that is overdue has no time that anybody knows.
+                      CASE WHEN min(due_at) > now() THEN min(due_at) END AS due_at
                FROM rounds WHERE apply_id = $1 AND phase <> 'ENDED' GROUP BY phase"#,
             id.0,
         )
@@ -40,7 +38,13 @@ impl Store {
         let lanes: Vec<_> = phases.iter().filter_map(|one| one.phase.lane()).collect();
         let block = self.block_on(id, &lanes).await?;
         let failure = self.last_failure(id).await?;
-        Ok(waiting(status, &phases, block.as_ref(), failure.as_ref()))
+        Ok(waiting(
+            status,
+            &counts,
+            &phases,
+            block.as_ref(),
+            failure.as_ref(),
+        ))
     }
 
     /// The latest call of an apply, if it failed.

@@ -90,7 +90,11 @@ impl Options {
             return Err("the upstream connect timeout must be more than zero".into());
         }
         if self.upstream_timeout < self.upstream_connect_timeout {
-            return Err("the upstream timeout must be at least its connect timeout".into());
+            return Err(format!(
+                "--upstream-timeout is {:?} and must be at least --upstream-connect-timeout, \
+                 which is {:?}",
+                self.upstream_timeout, self.upstream_connect_timeout
+            ));
         }
         Ok(())
     }

@@ -250,10 +250,14 @@ async fn watch_in_json_is_a_line_for_each_message_and_none_twice() {
     let told: Vec<(bool, i64)> = lines(&out)
         .iter()
         .map(|line| {
-            let revision = line["apply"]["revision"].as_i64().unwrap();
-            (line["heartbeat"].as_bool().unwrap(), revision)
+            let revision = line["apply"]["revision"].as_i64();
+            (
+                line["heartbeat"].as_bool().unwrap(),
+                revision.unwrap_or_default(),
+            )
         })
         .collect();
+    assert_eq!(lines(&out)[0]["apply"], Value::Null);
     assert_eq!(
         told,
         [(true, 0), (false, 1), (true, 1), (false, 2), (false, 3)]

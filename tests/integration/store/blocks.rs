@@ -1,6 +1,6 @@
 use registrar::{
     domain::{
-        Apply, ApplyStatus,
+        Apply,
         waiting::{FailureScope as S, WaitKind},
     },
     store::{Blocking, CallMade},
@@ -198,14 +198,15 @@ async fn a_refusal_for_a_narrower_reason_lifts_the_wider_block() {
 async fn what_an_apply_waits_for_is_the_widest_block_on_it() {
     let (store, _database) = store().await;
     let apply = submit(&store, "light", 10_001).await;
+    let (_, now) = store.apply(apply.id).await.unwrap();
     let first = claim(&store, Lane::Check).await.unwrap();
     let second = claim(&store, Lane::Check).await.unwrap();
 
     refuse(&store, &first, Lane::Check, S::Product).await;
-    let waiting = store.waiting(apply.id, ApplyStatus::Check).await.unwrap();
+    let waiting = store.waiting(apply.id, &now).await.unwrap();
     assert_eq!(waiting.unwrap().kind, WaitKind::BlockedProduct);
     refuse(&store, &second, Lane::Check, S::Account).await;
-    let waiting = store.waiting(apply.id, ApplyStatus::Check).await.unwrap();
+    let waiting = store.waiting(apply.id, &now).await.unwrap();
     let waiting = waiting.unwrap();
     assert_eq!(waiting.kind, WaitKind::BlockedAccount);
     assert!(waiting.text.contains("Forbidden.RAM: not permitted"));
