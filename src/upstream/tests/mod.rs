@@ -2,6 +2,7 @@
 
 mod codes;
 pub(super) mod far_end;
+mod fuzz;
 mod secrets;
 mod vectors;
 
