@@ -1,15 +1,8 @@
 //! One call: prepared ahead of its slot, sent as often as asked, judged when it ends.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt, mem,
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
-use reqwest::{
-    Response,
-    header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
-};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::bytes::Bytes;
@@ -17,39 +10,21 @@ use uuid::Uuid;
 
 use crate::upstream::{
     Client,
+    action::Action,
+    answers::Take,
     clock::{self, Lesson},
     errors::{Error, Scope},
-    refused::{Kind, Refused},
+    heard::Heard,
+    reading::Reply,
     signature::{Request, sha256},
-    wire::{Envelope, Take},
 };
 
 const USER_AGENT: &str = concat!("registrar/", env!("CARGO_PKG_VERSION"));
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The largest answer that is read. 10,000 refused names with their details are about 3 MB.
-const MAX_ANSWER: u64 = 64 << 20;
-
-/// The longest pause that the upstream may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
-
-/// What the upstream can be asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    BatchCheckDeviceNames,
-    QueryBatchRegisterDeviceStatus,
-    BatchRegisterDeviceWithApplyId,
-    QueryPageByApplyId,
-    QueryProduct,
-}
-
-/// Which product a call is about.
-#[derive(Debug, Clone, Copy)]
-pub struct Product<'a> {
-    pub product_key: &'a str,
-    /// Of the instance that the product lives in; old public instances have none.
-    pub iot_instance_id: Option<&'a str>,
-}
+/// The largest answer that is read. 10,000 refused devices with the longest names, nicknames (in
+/// `\u` escapes) and two messages each are about 5 MB.
+pub(super) const MAX_ANSWER: u64 = 16 << 20;
 
 /// A prepared call: body built and hashed; nothing sent yet. Each send has a new nonce.
 #[derive(Clone)]
@@ -78,19 +53,6 @@ pub struct Answer<T> {
     /// How far the upstream's clock is ahead of this machine's, if the answer had a date: vague by
     /// its whole seconds and the way of the answer.
     pub skew: Option<time::Duration>,
-}
-
-impl Action {
-    /// As the upstream spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::BatchCheckDeviceNames => "BatchCheckDeviceNames",
-            Self::QueryBatchRegisterDeviceStatus => "QueryBatchRegisterDeviceStatus",
-            Self::BatchRegisterDeviceWithApplyId => "BatchRegisterDeviceWithApplyId",
-            Self::QueryPageByApplyId => "QueryPageByApplyId",
-            Self::QueryProduct => "QueryProduct",
-        }
-    }
 }
 
 impl<T> fmt::Debug for Call<T> {
@@ -176,7 +138,7 @@ impl<T> Call<T> {
                 Error::unclear("the connection broke before an answer came", Some(error))
             }
         })?;
-        heard.listen(&response, |text| shared.redaction.clean(text));
+        heard.listen(&response, &shared.redaction);
         if response
             .content_length()
             .is_some_and(|length| length > MAX_ANSWER)
@@ -222,38 +184,16 @@ impl<T> Call<T> {
         headers
     }
 
-    /// Takes the answer apart. Success is what the upstream calls success, at HTTP 2xx, and whose
-    /// data are all there.
+    /// Takes the answer apart. A RequestId in the body counts before one in the head.
     fn read(&self, body: &[u8], heard: &mut Heard) -> Result<T, Error> {
-        let redaction = &self.client.shared.redaction;
-        let http_status = heard.http_status.unwrap_or_default();
-        let Some(mut envelope) = Envelope::parse(body) else {
-            return Err(match http_status {
-                429 => Error::refused(http_status, None, None, Vec::new()),
-                _ => garbage(http_status),
-            });
+        let reply = Reply {
+            http_status: heard.http_status.unwrap_or_default(),
+            body,
+            asked: &self.body,
         };
-        if let Some(id) = envelope.request_id.take().filter(|id| !id.is_empty()) {
-            heard.request_id = Some(redaction.clean(&id));
-        }
-        if envelope.success == Some(true) && (200..300).contains(&http_status) {
-            return (self.take)(envelope, redaction).ok_or_else(|| garbage(http_status));
-        }
-        let code = envelope.code.take().filter(|code| !code.is_empty());
-        let text = envelope.take_text();
-        let mut refused = envelope.take_refused(redaction);
-        let says_no = code.is_some() || !refused.is_empty() || http_status == 429;
-        if envelope.success == Some(true) || !says_no {
-            return Err(garbage(http_status));
-        }
-        self.resolve_nicknames(&mut refused);
-        let clean = |text: String| redaction.clean(&text);
-        Err(Error::refused(
-            http_status,
-            code.map(clean),
-            text.map(clean),
-            refused,
-        ))
+        let (request_id, read) = reply.read(self.take, &self.client.shared.redaction);
+        heard.request_id = request_id.or(heard.request_id.take());
+        read
     }
 
     fn with_hints(
@@ -278,86 +218,8 @@ impl<T> Call<T> {
         }
         error
     }
-
-    /// The list of illegal nicknames holds nicknames, and only the request knows whose they are.
-    fn resolve_nicknames(&self, refused: &mut Vec<Refused>) {
-        if refused.iter().all(|device| device.kind != Kind::Nickname) {
-            return;
-        }
-        let mut owners: HashMap<String, Vec<String>> = HashMap::new();
-        let mut owner = None;
-        for (name, value) in form_urlencoded::parse(&self.body) {
-            if name.ends_with("Nickname") {
-                let names = owners.entry(value.into_owned()).or_default();
-                names.extend(owner.take());
-            } else {
-                owner = Some(value.into_owned());
-            }
-        }
-        let stands_for = |device: &Refused| {
-            owners
-                .get(&device.name)
-                .filter(|_| device.kind == Kind::Nickname)
-        };
-        let mut seen: HashSet<String> = refused
-            .iter()
-            .filter(|device| stands_for(device).is_none())
-            .map(|device| device.name.clone())
-            .collect();
-        let resolved = mem::take(refused).into_iter().flat_map(|device| {
-            let names: Vec<_> = match stands_for(&device) {
-                Some(names) => names
-                    .iter()
-                    .filter(|name| seen.insert((*name).clone()))
-                    .cloned()
-                    .collect(),
-                None => vec![device.name.clone()],
-            };
-            names.into_iter().map(move |name| Refused {
-                name,
-                ..device.clone()
-            })
-        });
-        *refused = resolved.collect();
-    }
-}
-
-/// What is known of an answer once its head is in, even if the rest never comes.
-#[derive(Default)]
-struct Heard {
-    http_status: Option<u16>,
-    request_id: Option<String>,
-    date: Option<String>,
-    skew: Option<time::Duration>,
-    retry_after: Option<Duration>,
-}
-
-impl Heard {
-    fn listen(&mut self, response: &Response, clean: impl Fn(&str) -> String) {
-        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(&clean);
-        let number = |name: &str| {
-            header(name)?
-                .parse::<u64>()
-                .ok()
-                .filter(|number| *number > 0)
-        };
-        self.http_status = Some(response.status().as_u16());
-        self.request_id = header("x-acs-request-id");
-        self.date = header(DATE.as_str());
-        // Taken now, since a long body would make the date look old.
-        self.skew = self.date.as_deref().and_then(clock::skew);
-        self.retry_after = number("x-acs-retry-after")
-            .map(Duration::from_millis)
-            .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs))
-            .map(|pause| pause.min(MAX_RETRY_AFTER));
-    }
 }
 
 fn too_long() -> Error {
     Error::unclear("the answer is longer than any answer of the upstream", None)
-}
-
-fn garbage(http_status: u16) -> Error {
-    let message = format!("the answer (HTTP {http_status}) is not one of the upstream");
-    Error::unclear(&message, None)
 }

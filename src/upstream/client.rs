@@ -8,12 +8,14 @@ use tokio_util::bytes::Bytes;
 
 use crate::upstream::{
     Options,
-    call::{Action, Call, Product},
+    action::{Action, Product},
+    answers::{self, Checked, Page, Registered, Status, Take},
+    call::Call,
     clock::Clock,
+    form::{self, Pairs},
     product::{self, ProductInfo},
-    secret::{Redaction, Secret},
-    signature::{Credentials, encode},
-    wire::{self, Checked, Page, Registered, Status, Take},
+    secret::Redaction,
+    signature::Credentials,
 };
 
 /// What result pages are asked for: the most that the upstream documents allow.
@@ -57,8 +59,8 @@ impl Client {
     /// Connects to nothing.
     pub fn new(options: &Options) -> anyhow::Result<Self> {
         options.check().map_err(anyhow::Error::msg)?;
-        let origin = origin(options).map_err(anyhow::Error::msg)?;
-        let credentials = credentials(options).map_err(anyhow::Error::msg)?;
+        let origin = options.origin().map_err(anyhow::Error::msg)?;
+        let credentials = options.credentials().map_err(anyhow::Error::msg)?;
         // An error only says that the process has a provider already.
         rustls::crypto::ring::default_provider()
             .install_default()
@@ -109,36 +111,25 @@ impl Client {
         product: Product<'_>,
         devices: impl IntoIterator<Item = (&'n str, Option<&'n str>)>,
     ) -> Call<Checked> {
-        let devices: Vec<_> = devices.into_iter().collect();
-        let nicknamed = |nickname: Option<&'n str>| nickname.filter(|text| !text.is_empty());
-        let plain = devices
-            .iter()
-            .all(|(_, nickname)| nicknamed(*nickname).is_none());
-        let mut form = Pairs::default();
-        for (number, (name, nickname)) in (1..).zip(devices) {
-            if plain {
-                form.add(&format!("DeviceName.{number}"), name);
-                continue;
-            }
-            form.add(&format!("DeviceNameList.{number}.DeviceName"), name);
-            if let Some(nickname) = nicknamed(nickname) {
-                form.add(&format!("DeviceNameList.{number}.DeviceNickname"), nickname);
-            }
-        }
+        let body = form::devices(devices);
         let query = product.pairs().query();
         Call::new(
             self,
             Action::BatchCheckDeviceNames,
             query,
-            form.0.into(),
-            wire::checked,
+            body.into(),
+            answers::checked,
         )
     }
 
     /// Asks how far an upstream apply is.
     pub fn status(&self, product: Product<'_>, apply_id: i64) -> Call<Status> {
         let query = product.pairs().with("ApplyId", &apply_id.to_string());
-        self.bodyless(Action::QueryBatchRegisterDeviceStatus, query, wire::status)
+        self.bodyless(
+            Action::QueryBatchRegisterDeviceStatus,
+            query,
+            answers::status,
+        )
     }
 
     /// Asks that the devices of a checked upstream apply be created.
@@ -147,7 +138,7 @@ impl Client {
         self.bodyless(
             Action::BatchRegisterDeviceWithApplyId,
             query,
-            wire::registered,
+            answers::registered,
         )
     }
 
@@ -161,7 +152,7 @@ impl Client {
         .with("ApplyId", &apply_id.to_string())
         .with("CurrentPage", &page.to_string())
         .with("PageSize", PAGE_SIZE);
-        self.bodyless(Action::QueryPageByApplyId, query, wire::page)
+        self.bodyless(Action::QueryPageByApplyId, query, answers::page)
     }
 
     /// Asks what is known of a product.
@@ -193,176 +184,25 @@ impl Client {
     }
 }
 
-impl Product<'_> {
-    /// Its own parameters; the ones that are empty stay away.
-    fn pairs(self) -> Pairs {
-        let instance = self.iot_instance_id.unwrap_or_default();
-        [
-            ("IotInstanceId", instance),
-            ("ProductKey", self.product_key),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .fold(Pairs::default(), |pairs, (name, value)| {
-            pairs.with(name, value)
-        })
-    }
-}
-
-/// `name=value` joined by `&`, values encoded. The names need no encoding.
-#[derive(Default)]
-struct Pairs(String);
-
-impl Pairs {
-    fn add(&mut self, name: &str, value: &str) {
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.push_str(name);
-        self.0.push('=');
-        self.0.push_str(&encode(value));
-    }
-
-    fn with(mut self, name: &str, value: &str) -> Self {
-        self.add(name, value);
-        self
-    }
-
-    /// As it is signed: sorted by name.
-    fn query(self) -> String {
-        let mut pairs: Vec<_> = self.0.split('&').collect();
-        pairs.sort_by_key(|pair| pair.split('=').next());
-        pairs.join("&")
-    }
-}
-
-/// Where calls go: scheme, host and port.
-pub(super) fn origin(options: &Options) -> Result<Url, String> {
-    let text = match filled(options.upstream_url.as_deref()) {
-        Some(url) => url.to_owned(),
-        None => {
-            let region = &options.upstream_region;
-            let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            if region.is_empty() || !region.chars().all(legal) {
-                return Err("the upstream region must be like cn-shanghai".into());
-            }
-            format!("https://iot.{region}.aliyuncs.com")
-        }
-    };
-    // What was given is not repeated: it may hold a password.
-    let url = Url::parse(&text).map_err(|error| format!("the upstream URL is not one: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err("the upstream URL must begin with https:// or http://".into());
-    }
-    let bare = url.username().is_empty() && url.password().is_none();
-    if !bare || url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err("the upstream URL must be scheme, host and port, and nothing else".into());
-    }
-    Ok(url)
-}
-
-/// As whom calls are signed.
-pub(super) fn credentials(options: &Options) -> Result<Credentials, String> {
-    let text = |secret: &Option<Secret>| secret.clone().filter(|text| !text.reveal().is_empty());
-    let id = filled(options.upstream_access_key_id.as_deref())
-        .ok_or("set REGISTRAR_UPSTREAM_ACCESS_KEY_ID, or --upstream-access-key-id")?;
-    let secret = text(&options.upstream_access_key_secret)
-        .ok_or("set REGISTRAR_UPSTREAM_ACCESS_KEY_SECRET, or --upstream-access-key-secret")?;
-    let token = text(&options.upstream_security_token);
-    // Both travel in headers, where nothing else is legal; a stray newline is the usual case.
-    let graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !graphic(id) || !graphic(secret.reveal()) {
-        return Err("the upstream AccessKey holds a space or another illegal character".into());
-    }
-    if token.as_ref().is_some_and(|token| !graphic(token.reveal())) {
-        return Err(
-            "the upstream security token holds a space or another illegal character".into(),
-        );
-    }
-    Ok(Credentials {
-        id: id.to_owned(),
-        secret,
-        token,
-    })
-}
-
-fn filled(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| !text.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
+    use crate::upstream::{
+        Client, Options, Product,
+        tests::far_end::{SECRET, TOKEN, options},
+    };
 
-    use super::*;
-
-    #[derive(Debug, clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
-    fn options() -> Options {
-        let key = [
-            "registrar",
-            "--upstream-access-key-id=id",
-            "--upstream-access-key-secret=canary",
-        ];
-        Line::parse_from(key).options
-    }
-
-    fn refusal(change: impl FnOnce(&mut Options)) -> String {
-        let mut options = options();
-        change(&mut options);
-        options.check().unwrap_err()
-    }
-
-    #[test]
-    fn the_url_follows_from_the_region_unless_it_is_given() {
-        let mut options = options();
-        assert_eq!(
-            origin(&options).unwrap().as_str(),
-            "https://iot.cn-shanghai.aliyuncs.com/"
-        );
-
-        options.upstream_url = Some(String::new());
-        options.upstream_region = "ap-southeast-1".into();
-        assert_eq!(
-            origin(&options).unwrap().as_str(),
-            "https://iot.ap-southeast-1.aliyuncs.com/"
-        );
-
-        options.upstream_url = Some("http://127.0.0.1:8080".into());
-        assert_eq!(Client::new(&options).unwrap().shared.host, "127.0.0.1:8080");
-    }
-
-    #[test]
-    fn settings_with_which_no_call_can_be_made_are_refused() {
-        assert!(refusal(|o| o.upstream_access_key_id = None).contains("ACCESS_KEY_ID"));
-        assert!(refusal(|o| o.upstream_access_key_secret = None).contains("ACCESS_KEY_SECRET"));
-        assert!(
-            refusal(|o| o.upstream_access_key_secret = Some("a\n".parse().unwrap()))
-                .contains("illegal")
-        );
-        assert!(refusal(|o| o.upstream_url = Some("ftp://h".into())).contains("https://"));
-        assert!(refusal(|o| o.upstream_url = Some("h:1".into())).contains("https://"));
-        assert!(
-            refusal(|o| o.upstream_url = Some("http://h/path".into())).contains("nothing else")
-        );
-        assert!(refusal(|o| o.upstream_url = Some("http://u:p@h".into())).contains("nothing else"));
-        assert!(refusal(|o| o.upstream_region = "evil.com/".into()).contains("region"));
-        assert!(refusal(|o| o.upstream_timeout = Duration::from_secs(1)).contains("timeout"));
-        assert!(refusal(|o| o.upstream_connect_timeout = Duration::ZERO).contains("zero"));
+    fn client(id: &str) -> Client {
+        Client::new(&Options {
+            upstream_access_key_id: Some(id.into()),
+            ..options("http://127.0.0.1:1")
+        })
+        .unwrap()
     }
 
     #[test]
     fn neither_options_nor_client_nor_call_print_the_secret() {
-        let options = options();
-        let client = Client::new(&Options {
-            upstream_url: Some("http://127.0.0.1:1".into()),
-            ..options.clone()
-        })
-        .unwrap();
+        let options = options("http://127.0.0.1:1");
+        let client = client("id");
         let product = Product {
             product_key: "a1",
             iot_instance_id: None,
@@ -370,25 +210,18 @@ mod tests {
 
         let printed = format!("{options:?} {client:?} {:?}", client.status(product, 1));
 
-        assert!(!printed.contains("canary"), "{printed}");
+        assert!(!printed.contains(SECRET), "{printed}");
+        assert!(!printed.contains(TOKEN), "{printed}");
     }
 
     #[test]
     fn a_key_is_known_by_its_ends_and_its_endpoint_by_its_url() {
-        let client = |id: &str| {
-            Client::new(&Options {
-                upstream_url: Some("http://127.0.0.1:1".into()),
-                upstream_access_key_id: Some(id.into()),
-                ..options()
-            })
-            .unwrap()
-        };
         let masked = |id: &str| client(id).masked_key_id();
 
         assert_eq!(masked("LTAI5tExampleOfAKeyId1"), "LTAI…yId1");
         assert_eq!(masked("simulator"), "simu…");
         assert_eq!(masked("abc"), "a…");
         assert_eq!(client("id").endpoint(), "http://127.0.0.1:1");
-        assert!(!client("id").has_temporary_key());
+        assert!(client("id").has_temporary_key());
     }
 }

@@ -9,7 +9,6 @@ use crate::upstream::{
 };
 
 /// Why a call did not succeed. `Display` holds no secret and no URL; nor does `Debug`.
-#[derive(Debug)]
 pub struct Error {
     pub verdict: Verdict,
     pub scope: Scope,
@@ -101,7 +100,8 @@ impl Error {
         mut refused: Vec<Refused>,
     ) -> Self {
         let known = code.as_deref().unwrap_or_default();
-        let (verdict, scope) = judge(known);
+        // A code that no document has: it was refused, and nobody can tell for how long.
+        let (verdict, scope) = judge(known).unwrap_or((Verdict::Final, Scope::Call));
         let throttled = is_throttling(known) || http_status == 429;
         let (verdict, scope) = match http_status {
             _ if throttled => (Verdict::Again, Scope::Call),
@@ -152,6 +152,23 @@ impl Error {
             source: None,
             throttled: false,
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("verdict", &self.verdict)
+            .field("scope", &self.scope)
+            .field("code", &self.code)
+            .field("message", &self.message)
+            .field("retry_after", &self.retry_after)
+            // Counted, since names are kept as the upstream wrote them, to be matched with ours.
+            .field("refused", &self.refused.len())
+            .field("clock_corrected", &self.clock_corrected)
+            .field("throttled", &self.throttled)
+            .field("source", &self.source)
+            .finish()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the upstream knows of a product.
 
-use crate::upstream::{secret::Redaction, wire::Envelope};
+use crate::upstream::{loose::Text, secret::Redaction, wire::Envelope};
 
 /// A product, as far as registering its devices depends on it. Texts have at most 256 bytes. The
 /// answer holds the product's secret too, which is not read.
@@ -25,10 +25,10 @@ impl ProductInfo {
 }
 
 /// All fields are optional, but there must be something to have them.
-pub(super) fn product(envelope: Envelope, redaction: &Redaction) -> Option<ProductInfo> {
-    let data = envelope.data?;
-    let clean = |text: Option<String>| {
-        let text = text.map(|text| redaction.clean(&text));
+pub(super) fn product(mut envelope: Envelope, redaction: &Redaction) -> Option<ProductInfo> {
+    let data = envelope.take_data()?;
+    let clean = |text: Text| {
+        let text = text.0.map(|text| redaction.clean(&text));
         text.filter(|text| !text.is_empty())
     };
     Some(ProductInfo {

@@ -1,10 +1,16 @@
 //! The devices that an answer refuses, put together from its lists and its details.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use serde::Deserialize;
 
-use crate::upstream::{loose::List, secret::Redaction};
+use crate::upstream::{
+    loose::{List, Object, Text},
+    secret::Redaction,
+};
 
 /// A device that the upstream refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,16 +35,16 @@ pub enum Kind {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Detail {
-    device_name: Option<String>,
+    device_name: Text,
     #[serde(alias = "Nickname")]
-    nick_name: Option<String>,
-    error_msg: Option<String>,
+    nick_name: Text,
+    error_msg: Text,
 }
 
 /// Joins details and lists by name; each name comes out once. Nicknames that no detail ties to a
 /// device stand in for its name.
 pub(super) fn merge<const N: usize>(
-    details: List<Detail>,
+    details: List<Object<Detail>>,
     lists: [(List<String>, Kind); N],
     redaction: &Redaction,
 ) -> Vec<Refused> {
@@ -56,17 +62,16 @@ pub(super) fn merge<const N: usize>(
         })
     };
 
-    for detail in details.0 {
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let (name, nickname) = (filled(detail.device_name), filled(detail.nick_name));
-        let Some(name) = name.or_else(|| nickname.clone()) else {
+    for Object(detail) in details.0 {
+        let nickname = detail.nick_name.0;
+        let Some(name) = detail.device_name.0.or_else(|| nickname.clone()) else {
             continue;
         };
         let at = add(&mut refused, name);
         if let Some(nickname) = nickname {
             nicknames.insert(nickname, at);
         }
-        if let Some(text) = filled(detail.error_msg) {
+        if let Some(text) = detail.error_msg.0 {
             let text = match refused[at].text.take() {
                 Some(before) => format!("{before}|{text}"),
                 None => text,
@@ -77,7 +82,7 @@ pub(super) fn merge<const N: usize>(
         }
     }
     for (names, kind) in lists {
-        for name in names.0 {
+        for name in names.0.into_iter().filter(|name| !name.is_empty()) {
             let at = match nicknames.get(&name) {
                 Some(at) if kind == Kind::Nickname => *at,
                 _ => add(&mut refused, name),
@@ -88,6 +93,48 @@ pub(super) fn merge<const N: usize>(
         }
     }
     refused
+}
+
+/// The list of illegal nicknames holds nicknames, and only the request knows whose they are.
+pub(super) fn resolve_nicknames(refused: &mut Vec<Refused>, asked: &[u8]) {
+    if refused.iter().all(|device| device.kind != Kind::Nickname) {
+        return;
+    }
+    let mut owners: HashMap<String, Vec<String>> = HashMap::new();
+    let mut owner = None;
+    for (name, value) in form_urlencoded::parse(asked) {
+        if name.ends_with("Nickname") {
+            let names = owners.entry(value.into_owned()).or_default();
+            names.extend(owner.take());
+        } else {
+            owner = Some(value.into_owned());
+        }
+    }
+    let stands_for = |device: &Refused| {
+        owners
+            .get(&device.name)
+            .filter(|_| device.kind == Kind::Nickname)
+    };
+    let mut seen: HashSet<String> = refused
+        .iter()
+        .filter(|device| stands_for(device).is_none())
+        .map(|device| device.name.clone())
+        .collect();
+    let resolved = mem::take(refused).into_iter().flat_map(|device| {
+        let names: Vec<_> = match stands_for(&device) {
+            Some(names) => names
+                .iter()
+                .filter(|name| seen.insert((*name).clone()))
+                .cloned()
+                .collect(),
+            None => vec![device.name.clone()],
+        };
+        names.into_iter().map(move |name| Refused {
+            name,
+            ..device.clone()
+        })
+    });
+    *refused = resolved.collect();
 }
 
 impl Kind {
@@ -146,5 +193,19 @@ mod tests {
         ] {
             assert_eq!(Kind::of_text(text), kind, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_empty_names_nobody() {
+        let list = |names: [&str; 2]| List(names.map(str::to_owned).to_vec());
+        let lists = [
+            (list(["", "n1"]), Kind::Name),
+            (list(["n1", ""]), Kind::Exists),
+        ];
+
+        let refused = merge(List::default(), lists, &Redaction::of([]));
+
+        let names: Vec<_> = refused.iter().map(|device| &device.name).collect();
+        assert_eq!(names, ["n1"]);
     }
 }

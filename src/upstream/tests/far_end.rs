@@ -13,15 +13,20 @@ use tokio::{
 
 use crate::upstream::{Client, Options, Secret};
 
-pub(super) const SECRET: &str = "canary-secret";
-pub(super) const TOKEN: &str = "canary/token==";
+pub(in crate::upstream) const SECRET: &str = "canary-secret";
+pub(in crate::upstream) const TOKEN: &str = "canary/token==";
+
+/// An answer made of the request.
+pub(super) type Echo = Box<dyn Fn(&str) -> Vec<u8> + Send>;
 
 /// What the far end does with one request.
 pub(super) enum Turn {
     Answer(Vec<u8>),
     /// Writes this and closes.
     Cut(Vec<u8>),
-    /// Answers with chunks until nobody reads them.
+    /// Answers what it makes of the request, and closes.
+    Echo(Echo),
+    /// Answers with chunks until nobody reads them, and tells how many bytes were taken.
     Flood,
     /// Never answers.
     Hang,
@@ -43,15 +48,21 @@ impl FarEnd {
         tasks.spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 while let Some(request) = read_request(&mut stream).await {
-                    heard.send(request).unwrap();
+                    heard.send(request.clone()).unwrap();
                     match turns.pop_front().expect("one turn for each request") {
                         Turn::Answer(bytes) => stream.write_all(&bytes).await.unwrap(),
                         Turn::Cut(bytes) => {
                             stream.write_all(&bytes).await.unwrap();
                             break;
                         }
+                        Turn::Echo(answer) => {
+                            let answer = answer(&request);
+                            stream.write_all(&answer).await.unwrap();
+                            break;
+                        }
                         Turn::Flood => {
-                            flood(&mut stream).await;
+                            let taken = flood(&mut stream).await;
+                            heard.send(taken.to_string()).unwrap();
                             break;
                         }
                         Turn::Hang => std::future::pending().await,
@@ -68,6 +79,10 @@ impl FarEnd {
 
     pub(super) fn heard(&mut self) -> String {
         self.requests.try_recv().unwrap()
+    }
+
+    pub(super) async fn hears(&mut self) -> String {
+        self.requests.recv().await.unwrap()
     }
 }
 
@@ -89,19 +104,26 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-async fn flood(stream: &mut TcpStream) {
+async fn flood(stream: &mut TcpStream) -> usize {
     let mut chunk = b"100000\r\n".to_vec();
     chunk.resize(chunk.len() + 0x10_0000, b' ');
     chunk.extend(b"\r\n");
     let mut sent = stream
         .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         .await;
+    let mut taken = 0;
     while sent.is_ok() {
         sent = stream.write_all(&chunk).await;
+        taken += chunk.len();
     }
+    taken
 }
 
 pub(super) fn client(url: &str) -> Client {
+    Client::new(&options(url)).unwrap()
+}
+
+pub(in crate::upstream) fn options(url: &str) -> Options {
     #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]
@@ -112,7 +134,7 @@ pub(super) fn client(url: &str) -> Client {
     options.upstream_access_key_id = Some("testid".to_owned());
     options.upstream_access_key_secret = Some(SECRET.parse::<Secret>().unwrap());
     options.upstream_security_token = Some(TOKEN.parse::<Secret>().unwrap());
-    Client::new(&options).unwrap()
+    options
 }
 
 pub(super) fn answer(status: u16, headers: &str, body: &str) -> Turn {

@@ -1,6 +1,10 @@
 //! The client over a real socket.
 
-mod far_end;
+mod codes;
+pub(super) mod far_end;
+mod fuzz;
+mod secrets;
+mod vectors;
 
 use std::time::Duration;
 
@@ -8,7 +12,9 @@ use time::macros::datetime;
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 
 use self::far_end::{FarEnd, SECRET, TOKEN, Turn, answer, client, soon};
-use crate::upstream::{Action, Answer, Error, Kind, Phase, Product, Refused, Scope, Verdict};
+use crate::upstream::{
+    Action, Answer, Error, Kind, Phase, Product, Refused, Scope, Verdict, call::MAX_ANSWER,
+};
 
 const PRODUCT: Product<'_> = Product {
     product_key: "a1BwAGVtest",
@@ -144,11 +150,12 @@ async fn an_answer_that_is_lost_cut_off_or_garbage_leaves_it_unclear() {
         verdict_after(Turn::Cut("SSH-2.0-canary\r\n\r\n".into())).await,
         unclear
     );
-    for turn in [Turn::Cut(endless.into()), Turn::Flood] {
-        let error = error_after(turn).await.outcome.unwrap();
-        assert_eq!((error.verdict, error.scope), unclear);
-        assert!(error.message.contains("longer than any answer"), "{error}");
-    }
+    let error = error_after(Turn::Cut(endless.into()))
+        .await
+        .outcome
+        .unwrap();
+    assert_eq!((error.verdict, error.scope), unclear);
+    assert!(error.message.contains("longer than any answer"), "{error}");
     for (status, body) in [
         (200, ""),
         (200, "<html>canary</html>"),
@@ -157,6 +164,8 @@ async fn an_answer_that_is_lost_cut_off_or_garbage_leaves_it_unclear() {
         (200, r#"{"Success":"canary","Data":{"Status":"CREATE"}}"#),
         (200, r#"{"Success":true,"Data":{"Status":{"canary":1}}}"#),
         (200, r#"{"Success":false}"#),
+        (200, "[true]"),
+        (200, r#"{"Success":true,"Data":[7,"CREATE_SUCCESS"]}"#),
         (200, r#"{"Data":{"Status":"CREATE_SUCCESS"}}"#),
         (204, ""),
         (
@@ -179,6 +188,24 @@ async fn an_answer_that_is_lost_cut_off_or_garbage_leaves_it_unclear() {
             "{status} {body}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_given_up_while_it_is_read() {
+    let mut far = FarEnd::new([Turn::Flood]).await;
+
+    let answer = far.client.status(PRODUCT, 7).send(soon(), None).await;
+
+    let error = answer.outcome.unwrap_err();
+    assert_eq!(
+        (error.verdict, error.scope),
+        (Verdict::Unclear, Scope::Call)
+    );
+    assert!(error.message.contains("longer than any answer"), "{error}");
+    far.heard();
+    // What the sockets hold between the two comes on top of what was read.
+    let taken: u64 = far.hears().await.parse().unwrap();
+    assert!(taken < 4 * MAX_ANSWER, "{taken} bytes");
 }
 
 #[tokio::test]
