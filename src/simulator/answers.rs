@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::product::Product;
 
 /// Exactly this text: an old SDK refuses what it does not know.
-const JSON: &str = "application/json;charset=utf-8";
+pub(super) const JSON: &str = "application/json;charset=utf-8";
 const HTML: &str = "text/html";
 
 /// An answer ready to be sent.
@@ -182,11 +182,11 @@ struct FailureBody<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct RefusalBody<'a> {
-    code: &'a str,
+    request_id: &'a str,
     host_id: &'a str,
+    code: &'a str,
     message: &'a str,
     recommend: String,
-    request_id: &'a str,
 }
 
 impl Answer {

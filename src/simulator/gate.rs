@@ -1,101 +1,110 @@
 //! What the gateway asks of a call before anything of IoT is looked at.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
 
-use http::HeaderMap;
 use http::request::Parts;
 use sha2::{Digest, Sha256};
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
+use super::access;
 use super::action::{Action, VERSION};
 use super::answers::Refusal;
-use super::signature::{self, Authorization};
-use super::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
+use super::envelope::Dialect;
+use super::gateway_options::GatewayOptions;
+use super::server::locked;
+use super::signature::Signed;
 
-/// How far a date may be from the clock, either way: 15 minutes (V3 page), in microseconds.
-const WINDOW: u64 = 15 * 60 * 1_000_000;
-/// Nonces remembered. Quotas admit fewer than that in the window; a caller without any quota
-/// loses the oldest.
+/// Nonces remembered. Quotas admit fewer than that in the usual memory of 30 minutes; a caller
+/// without any quota loses the oldest.
 const MAX_NONCES: usize = 2_000_000;
 
-/// The nonces of the calls whose date could still be valid.
+/// Lets calls in.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// How far a date may be from the clock, either way, in microseconds.
+    window: u64,
+    token: String,
+    nonces: Mutex<Nonces>,
+}
+
+/// The nonces of the calls whose signature was right, as long as they are remembered.
 #[derive(Debug, Default)]
-pub(super) struct Nonces {
+struct Nonces {
+    /// In microseconds.
+    memory: u64,
     used: HashSet<u128>,
     order: VecDeque<(u64, u128)>,
 }
 
-/// Judges all but the quota, in the order that every SDK copes with: presence of parameters, key,
-/// time, signature, nonce, version, action.
-pub(super) fn admit(
-    head: &Parts,
-    body_sha256: &str,
-    now: u64,
-    nonces: impl FnOnce(&str) -> bool,
-) -> Result<Action, Refusal> {
-    let headers = &head.headers;
-    let action = header(headers, "x-acs-action")?;
-    let version = header(headers, "x-acs-version")?;
-    let date = header(headers, "x-acs-date")?;
-    let nonce = header(headers, "x-acs-signature-nonce")?;
-    let claimed_sha256 = header(headers, "x-acs-content-sha256")?;
-    header(headers, "host")?;
-    let incomplete = |what: &str| {
-        let message = format!("The request signature does not conform to the standards: {what}");
-        Refusal::new(400, "IncompleteSignature", message)
-    };
-    let authorization = header(headers, "authorization")?;
-    let authorization = Authorization::parse(authorization)
-        .ok_or_else(|| incomplete("expected ACS3-HMAC-SHA256 and its three parts"))?;
+impl Gate {
+    pub(super) fn new(options: &GatewayOptions) -> Gate {
+        let nonces = Nonces {
+            memory: micros(options.nonce_memory),
+            ..Nonces::default()
+        };
+        Gate {
+            window: micros(options.time_window),
+            token: options.security_token.clone(),
+            nonces: Mutex::new(nonces),
+        }
+    }
 
-    if authorization.key_id != ACCESS_KEY_ID {
-        let message = "Specified access key is not found.";
-        return Err(Refusal::new(404, "InvalidAccessKeyId.NotFound", message));
+    /// Judges all but the quota, in the order that every SDK copes with: presence of parameters,
+    /// key, time, signature, nonce, version, action. The nonce is used up even if what follows is
+    /// refused.
+    pub(super) fn admit(
+        &self,
+        dialect: Dialect,
+        head: &Parts,
+        body: &str,
+        body_sha256: &str,
+        now: u64,
+    ) -> Result<Action, Refusal> {
+        let signed = Signed::read(dialect, head, body, body_sha256)?;
+        let secret = access::secret(&signed.key_id, signed.token.as_deref(), &self.token)?;
+        self.in_time(&signed.date, now)?;
+        signed.verify(secret)?;
+        if !locked(&self.nonces).take(&signed.nonce, now) {
+            let message = "Specified signature nonce was used already.";
+            return Err(Refusal::new(400, "SignatureNonceUsed", message));
+        }
+        if signed.version != VERSION {
+            let message = "Specified parameter Version is not valid.";
+            return Err(Refusal::new(400, "InvalidVersion", message));
+        }
+        signed.action.parse().map_err(|_| not_found())
     }
-    in_time(date, now)?;
-    if let Some(unsigned) = authorization.unsigned(headers) {
-        return Err(incomplete(&format!(
-            "{unsigned} is not among the SignedHeaders"
-        )));
+
+    fn in_time(&self, date: &str, now: u64) -> Result<(), Refusal> {
+        let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+        let parsed = PrimitiveDateTime::parse(date, format).map_err(|_| {
+            let message = "Specified time stamp or date value is not well formatted.";
+            Refusal::new(400, "InvalidTimeStamp.Format", message)
+        })?;
+        let seconds = u64::try_from(parsed.assume_utc().unix_timestamp()).unwrap_or(0);
+        if (seconds * 1_000_000).abs_diff(now) > self.window {
+            let message = "Specified time stamp or date value is expired.";
+            return Err(Refusal::new(400, "InvalidTimeStamp.Expired", message));
+        }
+        Ok(())
     }
-    let to_sign = signature::string_to_sign(
-        head.method.as_str(),
-        head.uri.path(),
-        head.uri.query().unwrap_or_default(),
-        headers,
-        &authorization.signed,
-        body_sha256,
-    );
-    let signature = signature::sign(ACCESS_KEY_SECRET, &to_sign);
-    if signature != authorization.signature || claimed_sha256 != body_sha256 {
-        // SDKs compare what follows the colon with their own text, to the byte.
-        let message = "Specified signature is not matched with our calculation. \
-                       server string to sign is:";
-        return Err(Refusal::new(
-            400,
-            "SignatureDoesNotMatch",
-            format!("{message}{to_sign}"),
-        ));
-    }
-    if !nonces(nonce) {
-        let message = "Specified signature nonce was used already.";
-        return Err(Refusal::new(400, "SignatureNonceUsed", message));
-    }
-    if version != VERSION {
-        let message = "Specified parameter Version is not valid.";
-        return Err(Refusal::new(400, "InvalidVersion", message));
-    }
-    action.parse().map_err(|_| {
-        let message = "Specified api is not found, please check your url and method.";
-        Refusal::new(404, "InvalidAction.NotFound", message)
-    })
+}
+
+/// There is no such action, path or method.
+pub(super) fn not_found() -> Refusal {
+    let message = "Specified api is not found, please check your url and method.";
+    Refusal::new(404, "InvalidAction.NotFound", message)
 }
 
 impl Nonces {
-    /// Whether this nonce is new. It is then remembered as long as its date can be valid: that
-    /// may lie a window ahead and is accepted for a window after.
-    pub(super) fn take(&mut self, nonce: &str, now: u64) -> bool {
+    /// Whether this nonce is new, as far as anyone remembers. It is then remembered.
+    fn take(&mut self, nonce: &str, now: u64) -> bool {
+        if self.memory == 0 {
+            return true;
+        }
         while self.order.front().is_some_and(|(until, _)| *until < now)
             || self.order.len() >= MAX_NONCES
         {
@@ -109,43 +118,32 @@ impl Nonces {
         let half = u128::from_be_bytes(*half);
         let new = self.used.insert(half);
         if new {
-            self.order.push_back((now + 2 * WINDOW, half));
+            self.order
+                .push_back((now.saturating_add(self.memory), half));
         }
         new
     }
 }
 
-fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Refusal> {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.filter(|value| !value.is_empty()).ok_or_else(|| {
-        let message = format!("The input parameter \"{name}\" that is mandatory is not supplied.");
-        Refusal::new(400, "MissingParameter", message)
-    })
-}
-
-fn in_time(date: &str, now: u64) -> Result<(), Refusal> {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    let parsed = PrimitiveDateTime::parse(date, format).map_err(|_| {
-        let message = "Specified time stamp or date value is not well formatted.";
-        Refusal::new(400, "InvalidTimeStamp.Format", message)
-    })?;
-    let seconds = u64::try_from(parsed.assume_utc().unix_timestamp()).unwrap_or(0);
-    if (seconds * 1_000_000).abs_diff(now) > WINDOW {
-        let message = "Specified time stamp or date value is expired.";
-        return Err(Refusal::new(400, "InvalidTimeStamp.Expired", message));
-    }
-    Ok(())
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
 
+    use http::HeaderMap;
+
+    use super::super::ACCESS_KEY_SECRET;
+    use super::super::signature::acs3;
     use super::*;
 
     const NO_BODY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     /// 2026-01-02T03:04:05Z.
     const DATE: u64 = 1_767_323_045_000_000;
+    /// 15 minutes.
+    const WINDOW: u64 = 900_000_000;
 
     fn head(change: impl FnOnce(&mut HeaderMap), secret: &str) -> Parts {
         let request = http::Request::post("/?ProductKey=a1Simulator&ApplyId=1")
@@ -165,9 +163,8 @@ mod tests {
         change(&mut head.headers);
         let signed: Vec<_> = head.headers.keys().map(|name| name.as_str()).collect();
         let query = head.uri.query().unwrap();
-        let to_sign =
-            signature::string_to_sign("POST", "/", query, &head.headers, &signed, NO_BODY);
-        let signature = signature::sign(secret, &to_sign);
+        let to_sign = acs3::string_to_sign("POST", "/", query, &head.headers, &signed, NO_BODY);
+        let signature = acs3::sign(secret, &to_sign);
         let signed = signed.join(";");
         let authorization = format!(
             "ACS3-HMAC-SHA256 Credential=simulator,SignedHeaders={signed},Signature={signature}"
@@ -177,20 +174,25 @@ mod tests {
         head
     }
 
+    fn admit(head: &Parts, body_sha256: &str, now: u64) -> Result<Action, Refusal> {
+        let gate = Gate::new(&GatewayOptions::default());
+        gate.admit(Dialect::Acs3, head, "", body_sha256, now)
+    }
+
     fn code(head: &Parts, now: u64) -> Cow<'static, str> {
-        admit(head, NO_BODY, now, |_| true).map_or_else(|refusal| refusal.code, |_| "OK".into())
+        admit(head, NO_BODY, now).map_or_else(|refusal| refusal.code, |_| "OK".into())
     }
 
     #[test]
     fn a_well_signed_call_is_admitted() {
-        let action = admit(&head(|_| {}, ACCESS_KEY_SECRET), NO_BODY, DATE, |_| true);
+        let action = admit(&head(|_| {}, ACCESS_KEY_SECRET), NO_BODY, DATE);
 
         assert_eq!(action, Ok(Action::QueryBatchRegisterDeviceStatus));
     }
 
     #[test]
     fn a_wrong_secret_is_told_the_string_to_sign() {
-        let refusal = admit(&head(|_| {}, "wrong"), NO_BODY, DATE, |_| true).unwrap_err();
+        let refusal = admit(&head(|_| {}, "wrong"), NO_BODY, DATE).unwrap_err();
 
         assert_eq!(
             (refusal.status, refusal.code.as_ref()),
@@ -204,7 +206,7 @@ mod tests {
     #[test]
     fn another_body_than_the_signed_one_is_refused() {
         let head = head(|_| {}, ACCESS_KEY_SECRET);
-        let refusal = admit(&head, &"0".repeat(64), DATE, |_| true).unwrap_err();
+        let refusal = admit(&head, &"0".repeat(64), DATE).unwrap_err();
 
         assert_eq!(refusal.code, "SignatureDoesNotMatch");
     }
@@ -217,6 +219,20 @@ mod tests {
         assert_eq!(code(&head, DATE - WINDOW), "OK");
         assert_eq!(code(&head, DATE + WINDOW + 1), "InvalidTimeStamp.Expired");
         assert_eq!(code(&head, DATE - WINDOW - 1), "InvalidTimeStamp.Expired");
+    }
+
+    #[test]
+    fn the_window_is_a_setting() {
+        let gate = Gate::new(&GatewayOptions {
+            time_window: Duration::from_secs(31 * 60),
+            nonce_memory: Duration::ZERO,
+            ..GatewayOptions::default()
+        });
+        let head = head(|_| {}, ACCESS_KEY_SECRET);
+        let admitted = |now| gate.admit(Dialect::Acs3, &head, "", NO_BODY, now).is_ok();
+
+        assert!(admitted(DATE + 31 * 60_000_000));
+        assert!(!admitted(DATE + 31 * 60_000_000 + 1));
     }
 
     #[test]
@@ -251,13 +267,19 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_refused_until_no_date_can_be_valid() {
-        let mut nonces = Nonces::default();
+    fn a_nonce_is_refused_as_long_as_it_is_remembered() {
+        let remembering = |memory| Nonces {
+            memory,
+            ..Nonces::default()
+        };
+        let mut nonces = remembering(100);
 
         assert!(nonces.take("n1", 0));
-        assert!(!nonces.take("n1", 2 * WINDOW));
-        assert!(nonces.take("n2", 2 * WINDOW));
-        assert!(nonces.take("n1", 2 * WINDOW + 1));
+        assert!(!nonces.take("n1", 100));
+        assert!(nonces.take("n2", 100));
+        assert!(nonces.take("n1", 101));
         assert_eq!((nonces.used.len(), nonces.order.len()), (2, 2));
+        let mut forgetful = remembering(0);
+        assert!(forgetful.take("n1", 0) && forgetful.take("n1", 0));
     }
 }

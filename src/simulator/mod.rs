@@ -9,6 +9,7 @@
 //! What is not published about the upstream is decided where it is answered, and said there.
 //! Start at [`Simulator::serve`]; the way of one call is in `server`.
 
+mod access;
 mod action;
 mod admin;
 mod answers;
@@ -16,10 +17,12 @@ mod apply;
 mod business;
 mod clock;
 mod credentials;
+mod envelope;
 mod event;
 mod fault;
 mod faults;
 mod gate;
+mod gateway_options;
 mod journal;
 mod ledger;
 mod options;
@@ -31,6 +34,7 @@ mod server;
 mod signature;
 mod state;
 mod world;
+mod xml;
 
 use std::sync::Arc;
 
@@ -41,12 +45,17 @@ use self::server::Shared;
 
 pub use self::action::Action;
 pub use self::fault::NamedFault;
+pub use self::gateway_options::{GatewayOptions, ThrottlingStatus};
 pub use self::options::{BadNames, Existing, Options, Surplus};
 
-/// The only access key the simulator knows.
+/// The access key that stays.
 pub const ACCESS_KEY_ID: &str = "simulator";
 /// The secret of [`ACCESS_KEY_ID`]. It guards nothing and may be printed.
 pub const ACCESS_KEY_SECRET: &str = "simulator-secret";
+/// The temporary access key, as STS gives them out. It comes with a security token, a setting.
+pub const STS_ACCESS_KEY_ID: &str = "STS.simulator";
+/// The secret of [`STS_ACCESS_KEY_ID`]. It guards nothing either.
+pub const STS_ACCESS_KEY_SECRET: &str = "simulator-sts-secret";
 /// A product whose devices authenticate by DeviceSecret: 10,000 names a check.
 pub const PRODUCT: &str = "a1Simulator";
 /// A product whose devices authenticate by X.509: 1,000 names a check.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::action::Action;
 use super::fault::NamedFault;
 use super::faults::Faults;
+use super::gateway_options::GatewayOptions;
 use super::product::Product;
 use super::rules;
 
@@ -97,6 +98,9 @@ pub struct Options {
     )]
     #[arg(value_delimiter = ';', value_name = "NAME=JSON")]
     pub faults: Vec<NamedFault>,
+
+    #[command(flatten)]
+    pub gateway: GatewayOptions,
 }
 
 /// What happens to names above the maximum of a check. The documents say both.
@@ -158,6 +162,7 @@ impl Default for Options {
             surplus: Surplus::Drop,
             bad_names: BadNames::AtOnce,
             faults: Vec::new(),
+            gateway: GatewayOptions::default(),
         }
     }
 }

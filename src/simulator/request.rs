@@ -58,23 +58,17 @@ impl<'a> Params<'a> {
 
 /// The decoded pairs of a query or a form body.
 pub(super) fn pairs(text: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    // Nearly all bodies need no decoding, and then cost one look.
-    let plain = !text.contains('%') && !text.contains('+');
-    let decode = move |text| {
-        if plain {
-            Cow::Borrowed(text)
-        } else {
-            decode(text)
-        }
-    };
-    let given = text.split('&').filter(|pair| !pair.is_empty());
-    given.map(move |pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(key), decode(value))
-    })
+    raw_pairs(text).map(|(key, value)| (decode(key), decode(value)))
 }
 
-fn decode(text: &str) -> Cow<'_, str> {
+/// The same as they were sent, for whoever looks for a few of many.
+pub(super) fn raw_pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let given = text.split('&').filter(|pair| !pair.is_empty());
+    given.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// A key or a value as it was meant. What is no escape stays; what is no UTF-8 is replaced.
+pub(super) fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') && !text.contains('+') {
         return Cow::Borrowed(text);
     }

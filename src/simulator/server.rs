@@ -25,20 +25,27 @@ use super::admin;
 use super::answers::{Answer, Refusal};
 use super::business::{self, Done};
 use super::clock::Clock;
+use super::envelope::{Envelope, Format};
 use super::fault;
 use super::faults::Faults;
-use super::gate::{self, Nonces};
+use super::gate::{self, Gate};
 use super::ledger::{Call, Ledger};
 use super::options::Options;
 use super::quota::{Quotas, Ticket};
 use super::request::Params;
 use super::signature::hex;
 use super::world::World;
+use super::xml;
 
 /// The largest legal check has a body of 3.9 MB.
 const MAX_BODY: usize = 8 << 20;
+/// How much of a longer body is read all the same: an SDK looks for an answer only once it has
+/// sent everything.
+const MAX_WASTE: usize = 64 << 20;
 /// How long a body may take to arrive. SDKs give up on an answer after 10 s.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// In milliseconds.
+const RETRY_AFTER: &str = "x-acs-retry-after";
 /// How long calls in flight may take after a stop.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -52,11 +59,12 @@ pub(super) struct Shared {
     pub(super) run: u64,
     options: Options,
     quotas: Mutex<Quotas>,
-    nonces: Mutex<Nonces>,
+    pub(super) gate: Gate,
 }
 
+/// A body. What is no UTF-8 in it is replaced, as in what is percent-encoded.
 struct Received {
-    bytes: Vec<u8>,
+    text: String,
     sha256: String,
 }
 
@@ -72,22 +80,29 @@ impl Shared {
             clock,
             options: options.clone(),
             quotas: Mutex::new(Quotas::new(&options.qps)),
-            nonces: Mutex::default(),
+            gate: Gate::new(&options.gateway),
         })
     }
 
-    /// The action of a call whose head is all right, unless a fault has it refused, or there were
+    /// A ticket for a call that arrives with this action, unless it is unknown or there were too
+    /// many.
+    fn arrive(&self, action: Option<Action>, arrived: u64) -> Option<Ticket> {
+        action.and_then(|action| locked(&self.quotas).arrive(action, arrived))
+    }
+
+    /// The action of a call that the gateway lets in, unless a fault has it refused, or there were
     /// too many of them. Only a call that passes spends quota.
     fn admit(
         &self,
         head: &Parts,
+        envelope: &Envelope<'_>,
         body: &Received,
         faults: &Faults,
         ticket: Option<Ticket>,
         arrived: u64,
     ) -> Result<Action, Refusal> {
-        let nonces = |nonce: &str| locked(&self.nonces).take(nonce, arrived);
-        let admitted = gate::admit(head, &body.sha256, arrived, nonces);
+        let (dialect, text, sha256) = (envelope.dialect, &body.text, &body.sha256);
+        let admitted = self.gate.admit(dialect, head, text, sha256, arrived);
         let admitted = admitted.and_then(|action| match faults.blocked(action) {
             Some(code) => Err(code.refusal()),
             None => Ok(action),
@@ -95,8 +110,9 @@ impl Shared {
         match (admitted, ticket) {
             (Ok(action), Some(_)) => Ok(action),
             (Ok(_), None) => {
+                let status = self.options.gateway.throttling_status.code();
                 let message = "Request was denied due to user flow control.";
-                Err(Refusal::new(400, "Throttling.User", message))
+                Err(Refusal::new(status, "Throttling.User", message))
             }
             (Err(refusal), ticket) => {
                 self.give_back(ticket);
@@ -111,9 +127,12 @@ impl Shared {
         }
     }
 
-    fn perform(&self, head: &Parts, action: Action, body: &[u8]) -> Result<Done, Refusal> {
-        let body = std::str::from_utf8(body)
-            .map_err(|_| Refusal::new(400, "InvalidParameter", "The form body is not valid."))?;
+    pub(super) fn perform(
+        &self,
+        head: &Parts,
+        action: Action,
+        body: &str,
+    ) -> Result<Done, Refusal> {
         let params = Params::parse(head.uri.query().unwrap_or_default(), body);
         let mut world = locked(&self.world);
         business::perform(&mut world, &self.options, action, &params, self.clock.now())
@@ -149,6 +168,24 @@ impl Shared {
             );
             Refusal::internal()
         })
+    }
+
+    /// In the form that the call wants.
+    fn send(&self, answer: Answer, envelope: &Envelope<'_>) -> Response {
+        let answer = match envelope.format {
+            Format::Json => answer,
+            Format::Xml => xml::rendered(answer, envelope.action()),
+        };
+        let retry_after = self.options.gateway.retry_after;
+        let retry_after = retry_after.filter(|_| answer.code.starts_with("Throttling"));
+        let retry_after = retry_after.map(|after| [(RETRY_AFTER, after.as_millis().to_string())]);
+        let status =
+            StatusCode::from_u16(answer.status).expect("answers have the codes written here");
+        let content_type = [(header::CONTENT_TYPE, answer.content_type)];
+        match retry_after {
+            Some(retry_after) => (status, content_type, retry_after, answer.body).into_response(),
+            None => (status, content_type, answer.body).into_response(),
+        }
     }
 
     /// Lets go of the files, whoever still holds a connection.
@@ -205,11 +242,10 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let arrived = shared.clock.now();
     let (head, body) = request.into_parts();
-    let named = text(&head, "x-acs-action");
     // Counted now, since the body of another call may come in sooner. A call that breaks off in
     // its body stays counted.
-    let action = named.parse().ok();
-    let ticket = action.and_then(|action| locked(&shared.quotas).arrive(action, arrived));
+    let early = Envelope::read(&head, "");
+    let early_ticket = shared.arrive(early.action(), arrived);
     let received = match tokio::time::timeout(BODY_WITHIN, receive(body)).await {
         Ok(received) => received,
         Err(_) => Err(Refusal::new(
@@ -218,78 +254,81 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             "The body did not arrive in time.",
         )),
     };
+    let text = received.as_ref().map_or("", |body| body.text.as_str());
+    let envelope = Envelope::read(&head, text);
+    let action = envelope.action();
+    let ticket = if action == early.action() {
+        early_ticket
+    } else {
+        shared.give_back(early_ticket);
+        shared.arrive(action, arrived)
+    };
 
     let faults = Arc::clone(locked(&shared.world).faults());
-    let host = text(&head, header::HOST.as_str());
-    let refuse = |refusal| Answer::refusal(&refusal, host);
-    let outcome = match faults.unavailable(action) {
-        Some(status) => {
+    let refuse = |refusal: &Refusal| Answer::refusal(refusal, host(&head));
+    let outcome = match (faults.unavailable(action), &received) {
+        (Some(status), _) => {
             shared.give_back(ticket);
             Err(Answer::unavailable(status))
         }
-        None => received
-            .and_then(|body| {
-                let action = shared.admit(&head, &body, &faults, ticket, arrived)?;
-                shared.perform(&head, action, &body.bytes)
-            })
-            .map_err(refuse),
+        (None, Err(refusal)) => Err(refuse(refusal)),
+        (None, Ok(body)) => shared
+            .admit(&head, &envelope, body, &faults, ticket, arrived)
+            .and_then(|action| shared.perform(&head, action, &body.text))
+            .map_err(|refusal| refuse(&refusal)),
     };
-    let done = outcome.unwrap_or_else(|answer| Done {
+    let mut done = outcome.unwrap_or_else(|answer| Done {
         answer,
         apply_id: None,
         names: None,
     });
-    let answered = !faults.unanswered(action, text(&head, "x-acs-signature-nonce"));
-    let action: String = named
-        .chars()
+    let answered = !faults.unanswered(action, &envelope.nonce);
+    let written = envelope.action_name.chars();
+    let written: String = written
         .filter(char::is_ascii_alphanumeric)
         .take(64)
         .collect();
-    match shared.record(&action, &done, answered, arrived) {
-        Ok(()) if !answered => hang_up(),
-        Ok(()) => send(done.answer),
-        Err(refusal) => send(refuse(refusal)),
+    if let Err(refusal) = shared.record(&written, &done, answered, arrived) {
+        done.answer = refuse(&refusal);
+    } else if !answered {
+        return hang_up();
     }
+    shared.send(done.answer, &envelope)
 }
 
 async fn receive(mut body: Body) -> Result<Received, Refusal> {
     let mut bytes = Vec::new();
+    let mut length = 0;
     let mut digest = Sha256::new();
     while let Some(frame) = body.frame().await {
         let cut = |_| Refusal::new(400, "InvalidParameter", "The body broke off.");
         let Ok(data) = frame.map_err(cut)?.into_data() else {
             continue;
         };
-        if bytes.len() + data.len() > MAX_BODY {
-            return Err(Refusal::new(
-                413,
-                "RequestEntityTooLarge",
-                "The body exceeds 8 MB.",
-            ));
+        length += data.len();
+        if length > MAX_WASTE {
+            break;
         }
-        digest.update(&data);
-        bytes.extend_from_slice(&data);
+        if length <= MAX_BODY {
+            digest.update(&data);
+            bytes.extend_from_slice(&data);
+        }
     }
+    if length > MAX_BODY {
+        let message = "The body exceeds 8 MB.";
+        return Err(Refusal::new(413, "RequestEntityTooLarge", message));
+    }
+    let text = String::from_utf8(bytes);
     Ok(Received {
-        bytes,
+        text: text.unwrap_or_else(|not| String::from_utf8_lossy(not.as_bytes()).into_owned()),
         sha256: hex(&digest.finalize()),
     })
 }
 
-async fn nowhere(request: Request) -> Response {
-    let message = "Specified api is not found, please check your url and method.";
-    let refusal = Refusal::new(404, "InvalidAction.NotFound", message);
+async fn nowhere(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
-    send(Answer::refusal(
-        &refusal,
-        text(&head, header::HOST.as_str()),
-    ))
-}
-
-fn send(answer: Answer) -> Response {
-    let status = StatusCode::from_u16(answer.status).expect("answers have the codes written here");
-    let content_type = [(header::CONTENT_TYPE, answer.content_type)];
-    (status, content_type, answer.body).into_response()
+    let answer = Answer::refusal(&gate::not_found(), host(&head));
+    shared.send(answer, &Envelope::read(&head, ""))
 }
 
 /// Has the connection closed without a byte: the server gives up on a body that fails before the
@@ -299,9 +338,9 @@ fn hang_up() -> Response {
     Body::from_stream(failing).into_response()
 }
 
-fn text<'h>(head: &'h Parts, name: &str) -> &'h str {
-    head.headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
+/// The endpoint as the client calls it.
+fn host(head: &Parts) -> &str {
+    let host = head.headers.get(header::HOST);
+    host.and_then(|value| value.to_str().ok())
         .unwrap_or_default()
 }

@@ -13,9 +13,12 @@ use super::*;
 
 mod calls;
 mod faults;
+mod fuzz;
 mod gateway;
 mod refusals;
 mod restart;
+mod rpc;
+mod xml;
 
 struct Server {
     address: String,
@@ -30,8 +33,23 @@ struct Call<'a> {
     body: String,
     key_id: &'a str,
     secret: &'a str,
+    token: Option<&'a str>,
     nonce: Option<&'a str>,
     late: Duration,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client signs the date of its own clock"
+)]
+fn date(late: Duration) -> String {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() - late;
+    now.format(&Rfc3339).unwrap()
+}
+
+fn next_nonce() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 impl<'a> Call<'a> {
@@ -42,6 +60,7 @@ impl<'a> Call<'a> {
             body: String::new(),
             key_id: ACCESS_KEY_ID,
             secret: ACCESS_KEY_SECRET,
+            token: None,
             nonce: None,
             late: Duration::ZERO,
         }
@@ -105,15 +124,9 @@ impl Server {
         )
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a client signs the date of its own clock"
-    )]
     fn request(&self, call: Call<'_>) -> reqwest::RequestBuilder {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
-        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() - call.late;
-        let date = now.format(&Rfc3339).unwrap();
+        let next = next_nonce();
+        let date = date(call.late);
         let sha = hex::encode(Sha256::digest(&call.body));
         let mut headers = http::HeaderMap::new();
         for (name, value) in [
@@ -126,14 +139,18 @@ impl Server {
         ] {
             headers.insert(name, value.parse().unwrap());
         }
+        if let Some(token) = call.token {
+            headers.insert("x-acs-security-token", token.parse().unwrap());
+        }
         let mut signed: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
         signed.sort();
-        let to_sign = signature::string_to_sign("POST", "/", call.query, &headers, &signed, &sha);
+        let to_sign =
+            signature::acs3::string_to_sign("POST", "/", call.query, &headers, &signed, &sha);
         let authorization = format!(
             "ACS3-HMAC-SHA256 Credential={},SignedHeaders={},Signature={}",
             call.key_id,
             signed.join(";"),
-            signature::sign(call.secret, &to_sign)
+            signature::acs3::sign(call.secret, &to_sign)
         );
         headers.insert("authorization", authorization.parse().unwrap());
         let request = self

@@ -1,34 +1,68 @@
-//! The signature ACS3-HMAC-SHA256, from the verifier's side.
+//! The signature ACS3-HMAC-SHA256, whose every part is a header.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use http::request::Parts;
 use sha2::{Digest, Sha256};
 
-use super::request;
+use super::super::answers::Refusal;
+use super::super::request;
+use super::{Signed, encode, hex, mismatch, missing};
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
-/// Everything but `A-Z a-z 0-9 - _ . ~`.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
 /// What the `Authorization` header says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Authorization<'a> {
-    pub(super) key_id: &'a str,
-    pub(super) signed: Vec<&'a str>,
-    pub(super) signature: &'a str,
+struct Authorization<'a> {
+    key_id: &'a str,
+    signed: Vec<&'a str>,
+    signature: &'a str,
+}
+
+pub(super) fn read<'a>(head: &'a Parts, body_sha256: &str) -> Result<Signed<'a>, Refusal> {
+    let headers = &head.headers;
+    let required = |name| header(headers, name).ok_or_else(|| missing(name));
+    let action = required("x-acs-action")?;
+    let version = required("x-acs-version")?;
+    let date = required("x-acs-date")?;
+    let nonce = required("x-acs-signature-nonce")?;
+    let claimed_sha256 = required("x-acs-content-sha256")?;
+    required("host")?;
+    let authorization = Authorization::parse(required("authorization")?)
+        .ok_or_else(|| incomplete("expected ACS3-HMAC-SHA256 and its three parts"))?;
+    if let Some(unsigned) = authorization.unsigned(headers) {
+        let what = format!("{unsigned} is not among the SignedHeaders");
+        return Err(incomplete(&what));
+    }
+    let string_to_sign = string_to_sign(
+        head.method.as_str(),
+        head.uri.path(),
+        head.uri.query().unwrap_or_default(),
+        headers,
+        &authorization.signed,
+        body_sha256,
+    );
+    if claimed_sha256 != body_sha256 {
+        return Err(mismatch(&string_to_sign));
+    }
+    Ok(Signed {
+        action: action.into(),
+        version: version.into(),
+        key_id: authorization.key_id.into(),
+        token: header(headers, "x-acs-security-token").map(Cow::Borrowed),
+        date: date.into(),
+        nonce: nonce.into(),
+        signature: authorization.signature.into(),
+        string_to_sign,
+        sign,
+    })
 }
 
 impl<'a> Authorization<'a> {
     /// None if the algorithm is another one or a part is missing.
-    pub(super) fn parse(header: &'a str) -> Option<Authorization<'a>> {
+    fn parse(header: &'a str) -> Option<Authorization<'a>> {
         let mut key_id = None;
         let mut signed = None;
         let mut signature = None;
@@ -52,7 +86,7 @@ impl<'a> Authorization<'a> {
     }
 
     /// A header that had to be signed and was not: `host`, or any `x-acs-*` that is present.
-    pub(super) fn unsigned<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+    fn unsigned<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         let names = headers.keys().map(http::HeaderName::as_str);
         let mut owed = names.filter(|name| *name == "host" || name.starts_with("x-acs-"));
         owed.find(|name| !self.signed.contains(name))
@@ -60,7 +94,7 @@ impl<'a> Authorization<'a> {
 }
 
 /// The text that the client must have signed, given what arrived.
-pub(super) fn string_to_sign(
+pub(in crate::simulator) fn string_to_sign(
     method: &str,
     path: &str,
     query: &str,
@@ -87,7 +121,7 @@ pub(super) fn string_to_sign(
 }
 
 /// The signature of that text, in lower-case hex.
-pub(super) fn sign(secret: &str, string_to_sign: &str) -> String {
+pub(in crate::simulator) fn sign(secret: &str, string_to_sign: &str) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
     let mac = mac
         .expect("HMAC takes keys of any length")
@@ -95,18 +129,9 @@ pub(super) fn sign(secret: &str, string_to_sign: &str) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a String takes all that is written");
-    }
-    text
-}
-
 fn canonical_query(query: &str) -> String {
-    let encode = |text: Cow<'_, str>| utf8_percent_encode(&text, RESERVED).to_string();
-    let pairs = request::pairs(query).map(|(name, value)| (encode(name), encode(value)));
+    let encoded = |text: Cow<'_, str>| encode(&text).to_string();
+    let pairs = request::pairs(query).map(|(name, value)| (encoded(name), encoded(value)));
     let mut pairs: Vec<_> = pairs.collect();
     pairs.sort_unstable();
     let pairs: Vec<_> = pairs
@@ -118,6 +143,16 @@ fn canonical_query(query: &str) -> String {
 
 fn text(value: &http::HeaderValue) -> Cow<'_, str> {
     String::from_utf8_lossy(value.as_bytes())
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.filter(|value| !value.is_empty())
+}
+
+fn incomplete(what: &str) -> Refusal {
+    let message = format!("The request signature does not conform to the standards: {what}");
+    Refusal::new(400, "IncompleteSignature", message)
 }
 
 #[cfg(test)]
