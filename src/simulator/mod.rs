@@ -14,22 +14,34 @@ mod admin;
 mod answers;
 mod apply;
 mod business;
+mod case;
+mod checks;
+mod choices;
 mod clock;
 mod credentials;
+mod details;
+mod device_shapes;
+mod devices;
 mod event;
 mod fault;
 mod faults;
 mod gate;
+mod import_rows;
+mod import_shapes;
+mod imports;
 mod journal;
 mod ledger;
 mod options;
 mod product;
+mod queries;
 mod quota;
 mod request;
 mod rules;
 mod server;
+mod shapes;
 mod signature;
 mod state;
+mod switches;
 mod world;
 
 use std::sync::Arc;
@@ -40,8 +52,13 @@ use tokio_util::sync::CancellationToken;
 use self::server::Shared;
 
 pub use self::action::Action;
+pub use self::choices::{
+    CheckedNames, EarlyPages, FailedCreations, Gaps, ImportApply, LetterCase, OverCap, PageOrder,
+    PageSizes, Register, Repeated, Shown, Spaces, WithoutInstance,
+};
 pub use self::fault::NamedFault;
 pub use self::options::{BadNames, Existing, Options, Surplus};
+pub use self::switches::{Placement, Switches};
 
 /// The only access key the simulator knows.
 pub const ACCESS_KEY_ID: &str = "simulator";

@@ -8,6 +8,7 @@ use super::fault::NamedFault;
 use super::faults::Faults;
 use super::product::Product;
 use super::rules;
+use super::switches::Switches;
 
 /// A check of one name then takes a day.
 const SLOWEST: f64 = 1e-6;
@@ -97,6 +98,10 @@ pub struct Options {
     )]
     #[arg(value_delimiter = ';', value_name = "NAME=JSON")]
     pub faults: Vec<NamedFault>,
+
+    /// What the documents leave open.
+    #[command(flatten)]
+    pub switches: Switches,
 }
 
 /// What happens to names above the maximum of a check. The documents say both.
@@ -143,6 +148,7 @@ impl Options {
             }
         }
         Faults::new(self.seed, &self.faults).map_err(|why| format!("--simulator-fault: {why}"))?;
+        self.switches.check()?;
         Ok(())
     }
 }
@@ -158,6 +164,7 @@ impl Default for Options {
             surplus: Surplus::Drop,
             bad_names: BadNames::AtOnce,
             faults: Vec::new(),
+            switches: Switches::default(),
         }
     }
 }
