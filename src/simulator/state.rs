@@ -5,7 +5,6 @@
 //! devices after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::apply::{Apply, Asked, Fate, Phase};
 use super::credentials::Place;
@@ -262,6 +261,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::sync::Arc;
 
     use super::*;
 
