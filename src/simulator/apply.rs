@@ -140,6 +140,20 @@ impl Apply {
         }
     }
 
+    /// How many devices of a creation under way there are at a time: as many as of its span has
+    /// passed.
+    pub(super) fn created_by(&self, now: u64) -> usize {
+        if self.phase != Phase::Create {
+            return self.created_count();
+        }
+        let (began, ready) = self.spell;
+        let span = ready.saturating_sub(began).max(1);
+        let passed = now.saturating_sub(began).min(span);
+        let all = self.names.len() - self.misses.len();
+        let part = u128::from(passed) * all as u128 / u128::from(span);
+        usize::try_from(part).unwrap_or(all)
+    }
+
     /// All names of the check: the well-formed ones in their order, then the others.
     pub(super) fn all_names(&self) -> impl Iterator<Item = &str> {
         let malformed = self.malformed.iter().map(|device| device.name.as_ref());

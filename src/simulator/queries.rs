@@ -94,8 +94,7 @@ pub(super) fn rows<'a>(case: &Case<'_>, apply: &'a Apply) -> Result<Vec<(u32, &'
     } else {
         match switches.early_pages {
             EarlyPages::Empty => 0,
-            EarlyPages::Partial if apply.phase == Phase::Create => so_far(apply, case.now),
-            EarlyPages::Partial => 0,
+            EarlyPages::Partial => apply.created_by(case.now),
             EarlyPages::Refuse => {
                 return fail(
                     "iot.device.QueryDeviceApplyActionError",
@@ -114,15 +113,6 @@ pub(super) fn rows<'a>(case: &Case<'_>, apply: &'a Apply) -> Result<Vec<(u32, &'
         rows.reverse();
     }
     Ok(rows)
-}
-
-/// How many devices of a creation under way there are: as many as its time has passed.
-fn so_far(apply: &Apply, now: u64) -> usize {
-    let (began, ready) = apply.spell;
-    let passed = now.saturating_sub(began).min(ready - began);
-    let all = apply.names.len() - apply.misses.len();
-    let part = u128::from(passed) * all as u128 / u128::from((ready - began).max(1));
-    usize::try_from(part).unwrap_or(all)
 }
 
 fn not_of_import(case: &Case<'_>, apply: &Apply) -> Result<(), No> {

@@ -354,4 +354,17 @@ mod tests {
 
         assert_eq!(phase(&state, 1), Phase::CheckSuccess);
     }
+
+    #[test]
+    fn of_a_creation_under_way_there_is_as_much_as_of_its_time_has_passed() {
+        let mut state = State::default();
+        state.settle(100);
+        state.begin(1, asked(&["dev1", "dev2"]), 200, &Fate::default());
+        let apply = state.apply(1).unwrap();
+
+        assert_eq!(apply.created_by(100), 0);
+        assert_eq!(apply.created_by(150), 1);
+        assert_eq!(apply.created_by(999), 2);
+        assert_eq!(apply.created_count(), 0);
+    }
 }

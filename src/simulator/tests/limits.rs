@@ -158,6 +158,39 @@ async fn devices_above_a_maximum_are_refused_or_not_created() {
     }
 }
 
+#[tokio::test]
+async fn a_nickname_needs_its_name_and_has_a_code_of_its_own() {
+    let server = Server::instant().await;
+    let code = async |body: &str| {
+        let query = "ProductKey=a1Simulator";
+        let answer = server
+            .post("BatchCheckDeviceNames", query, body.into())
+            .await;
+        answer["Code"].clone()
+    };
+
+    let alone = "DeviceNameList.1.DeviceNickname=lamp";
+    assert_eq!(code(alone).await, "iot.device.NullDeviceName");
+    let short = "DeviceNameList.1.DeviceName=dev1&DeviceNameList.1.DeviceNickname=x";
+    assert_eq!(code(short).await, "iot.device.InvalidDeviceNickNameExisted");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_apply_id_has_its_code() {
+    let server = Server::instant().await;
+    for action in [
+        "QueryPageByApplyId",
+        "QueryImportedDeviceByApplyId",
+        "QueryBatchRegisterDeviceStatus",
+        "BatchRegisterDeviceWithApplyId",
+    ] {
+        let answer = server.ask(action, "ProductKey=a1Simulator").await;
+        assert_eq!(answer["Code"], "iot.device.NullApplyId", "{action}");
+    }
+    server.stop().await;
+}
+
 #[test]
 fn the_published_maximum_of_a_product_depends_on_the_region() {
     let mut switches = Switches::default();
