@@ -6,8 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use rand::rngs::StdRng;
-use rand::{Rng, RngCore, SeedableRng};
+use rand::RngCore;
 
 use super::apply::{Asked, Brought, Fate};
 use super::choices::{CheckedNames, FailedCreations, LetterCase, OverCap};
@@ -15,17 +14,15 @@ use super::credentials::{Credentials, Keys, Place};
 use super::event::Event;
 use super::faults::Faults;
 use super::journal::Lines;
+use super::maxima;
 use super::options::Options;
+use super::pace::{CHECK_TAKES, CREATE_TAKES, Pace};
 use super::product::Product;
 use super::rules::Sifted;
 use super::signature::hex;
 use super::state::State;
 use super::switches::Switches;
 
-/// A check takes this long, in microseconds, and so much longer per name.
-const CHECK_TAKES: (u64, u64) = (100_000, 100);
-/// A creation takes this long, in microseconds, and so much longer per device.
-const CREATE_TAKES: (u64, u64) = (100_000, 200);
 /// The field of a check before its names are filled in.
 const NO_NAMES: &str = r#""names":"""#;
 /// Names that all applies may hold together: about 1 GB. The account's published limit is higher.
@@ -42,12 +39,6 @@ pub(super) struct World {
     keys: Keys,
     pace: Pace,
     switches: Switches,
-}
-
-#[derive(Debug)]
-struct Pace {
-    speed: f64,
-    jitter: StdRng,
 }
 
 impl World {
@@ -119,10 +110,7 @@ impl World {
         };
         write(&started)?;
         started.replay(&mut state)?;
-        let pace = Pace {
-            speed: options.speed,
-            jitter: StdRng::seed_from_u64(options.seed),
-        };
+        let pace = Pace::new(options.speed, options.seed);
         Ok(World {
             state,
             run,
@@ -261,16 +249,7 @@ impl World {
 
     /// Devices that the product and its instance still take.
     pub(super) fn room(&self, product: Product) -> usize {
-        let instance = self.switches.instance(product);
-        let beside = Product::ALL
-            .into_iter()
-            .filter(|other| self.switches.instance(*other) == instance);
-        let claimed = |product| self.state.devices(product).claimed();
-        let in_instance: usize = beside.map(claimed).sum();
-        let of_product = self.switches.product_cap();
-        let of_product = of_product.saturating_sub(claimed(product));
-        let of_instance = self.switches.instance_devices.saturating_sub(in_instance);
-        of_product.min(of_instance)
+        maxima::room(&self.state, &self.switches, product)
     }
 
     /// The faults that are set.
@@ -324,37 +303,14 @@ impl World {
         }
     }
 
-    /// What faults do to a creation that begins now, and the maxima and switches.
+    /// What becomes of a creation of these names that begins now.
     fn fate_of_creation(&self, product: Product, names: &[Arc<str>]) -> Fate {
         let mut fate = self.faults.fate_of_creation(product, names);
         fate.undone = self.switches.failed_creations == FailedCreations::Undo;
-        let mut room = self.room(product);
-        if self.switches.over_cap == OverCap::CreateFailed && room < names.len() {
-            let devices = self.state.devices(product);
-            for (position, name) in (0..).zip(names) {
-                let fails = fate.failed.binary_search(&position).is_ok();
-                if fails || devices.is_claimed(name) {
-                    continue;
-                }
-                if room == 0 {
-                    fate.failed.push(position);
-                } else {
-                    room -= 1;
-                }
-            }
-            fate.failed.sort_unstable();
+        if self.switches.over_cap == OverCap::CreateFailed {
+            maxima::keep(&mut fate, &self.state, &self.switches, product, names);
         }
         fate
-    }
-}
-
-impl Pace {
-    fn span(&mut self, (base, each): (u64, u64), count: usize) -> u64 {
-        if self.speed == 0.0 {
-            return 0;
-        }
-        let usual = base + each * count as u64;
-        (usual as f64 * (1.0 + 0.1 * self.jitter.random::<f64>()) / self.speed) as u64
     }
 }
 
@@ -436,20 +392,5 @@ mod tests {
         assert_eq!(complaints, [("old1", Some("灯灯")), ("x*", None)]);
         assert_eq!(world.credentials(dev1, "dev1").secret, secret);
         assert_eq!(check(&mut world, "DeviceName.1=dev4", 2_000_001), open + 1);
-    }
-
-    #[test]
-    fn spans_are_the_documented_ones_with_up_to_a_tenth_on_top() {
-        let mut pace = Pace {
-            speed: 2.0,
-            jitter: StdRng::seed_from_u64(7),
-        };
-
-        for _ in 0..1000 {
-            let span = pace.span(CHECK_TAKES, 10_000);
-            assert!((550_000..=605_000).contains(&span), "{span} µs");
-        }
-        pace.speed = 0.0;
-        assert_eq!(pace.span(CREATE_TAKES, 10_000), 0);
     }
 }
