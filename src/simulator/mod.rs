@@ -6,7 +6,8 @@
 //! it is told to (`fault`). It knows nothing of the rest of this crate and meets it on the wire
 //! only.
 //!
-//! What is not published about the upstream is decided where it is answered, and said there.
+//! What is not published about the upstream is a switch (`switches`, `options`); `docs/simulator.md`
+//! lists all of it with the tests.
 //! Start at [`Simulator::serve`]; the way of one call is in `server`.
 
 mod action;
