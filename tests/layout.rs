@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod simulator_docs;
+
 /// Which rooms a room may name, besides itself. `proto` is the generated messages. A file beside
 /// the rooms (`config.rs`) counts as a room of its own.
 const ARROWS: [(&str, &[&str]); 14] = [

@@ -11,40 +11,75 @@ pub(super) const VERSION: &str = "2018-01-20";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     BatchCheckDeviceNames,
+    BatchRegisterDevice,
     BatchRegisterDeviceWithApplyId,
     QueryBatchRegisterDeviceStatus,
     QueryPageByApplyId,
+    BatchCheckImportDevice,
+    BatchImportDevice,
+    QueryImportedDeviceByApplyId,
+    QueryDeviceDetail,
+    BatchQueryDeviceDetail,
+    DeleteDevice,
     QueryProduct,
 }
 
-impl Action {
-    pub(super) const ALL: [Action; 5] = [
-        Action::BatchCheckDeviceNames,
+/// In the order of the enum, so that a variant is an index: the name on the wire, and the calls
+/// per second and main account from the help page of each action. Of the two figures for
+/// DeleteDevice it is the newer (2023).
+const TABLE: [(Action, &str, u32); 12] = [
+    (Action::BatchCheckDeviceNames, "BatchCheckDeviceNames", 10),
+    (Action::BatchRegisterDevice, "BatchRegisterDevice", 10),
+    (
         Action::BatchRegisterDeviceWithApplyId,
+        "BatchRegisterDeviceWithApplyId",
+        500,
+    ),
+    (
         Action::QueryBatchRegisterDeviceStatus,
-        Action::QueryPageByApplyId,
-        Action::QueryProduct,
-    ];
+        "QueryBatchRegisterDeviceStatus",
+        30,
+    ),
+    (Action::QueryPageByApplyId, "QueryPageByApplyId", 50),
+    (
+        Action::BatchCheckImportDevice,
+        "BatchCheckImportDevice",
+        100,
+    ),
+    (Action::BatchImportDevice, "BatchImportDevice", 10),
+    (
+        Action::QueryImportedDeviceByApplyId,
+        "QueryImportedDeviceByApplyId",
+        50,
+    ),
+    (Action::QueryDeviceDetail, "QueryDeviceDetail", 50),
+    (Action::BatchQueryDeviceDetail, "BatchQueryDeviceDetail", 5),
+    (Action::DeleteDevice, "DeleteDevice", 50),
+    (Action::QueryProduct, "QueryProduct", 50),
+];
+
+impl Action {
+    pub(super) const ALL: [Action; TABLE.len()] = {
+        let mut all = [Action::QueryProduct; TABLE.len()];
+        let mut at = 0;
+        while at < TABLE.len() {
+            all[at] = TABLE[at].0;
+            assert!(
+                all[at] as usize == at,
+                "the table has the order of the enum"
+            );
+            at += 1;
+        }
+        all
+    };
 
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Action::BatchCheckDeviceNames => "BatchCheckDeviceNames",
-            Action::BatchRegisterDeviceWithApplyId => "BatchRegisterDeviceWithApplyId",
-            Action::QueryBatchRegisterDeviceStatus => "QueryBatchRegisterDeviceStatus",
-            Action::QueryPageByApplyId => "QueryPageByApplyId",
-            Action::QueryProduct => "QueryProduct",
-        }
+        TABLE[self as usize].1
     }
 
-    /// Calls per second and main account, from the help page of each action.
+    /// Calls per second and main account.
     pub(super) fn published_qps(self) -> u32 {
-        match self {
-            Action::BatchCheckDeviceNames => 10,
-            Action::BatchRegisterDeviceWithApplyId => 500,
-            Action::QueryBatchRegisterDeviceStatus => 30,
-            Action::QueryPageByApplyId => 50,
-            Action::QueryProduct => 50,
-        }
+        TABLE[self as usize].2
     }
 }
 

@@ -85,13 +85,9 @@ pub(super) async fn devices(
         let mut world = locked(&shared.world);
         world.state.settle(shared.clock.now());
         let mut text = String::new();
-        for name in world.state.existing(product) {
-            device(
-                &mut text,
-                name,
-                None,
-                world.state.times_created(product, name),
-            );
+        let devices = world.state.devices(product);
+        for name in devices.existing() {
+            device(&mut text, name, None, devices.times_created(name));
         }
         (text, world.state.creators(product))
     };
@@ -164,8 +160,8 @@ fn devices_of(shared: &Shared, product: Product, apply_id: u64) -> String {
     let world = locked(&shared.world);
     let mut text = String::new();
     if let Some(apply) = world.state.apply(apply_id) {
-        for name in apply.created() {
-            let created = world.state.times_created(product, name);
+        for (_, name) in apply.created() {
+            let created = world.state.devices(product).times_created(name);
             device(&mut text, name, Some(apply_id), created);
         }
     }

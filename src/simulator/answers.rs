@@ -1,11 +1,10 @@
-//! The shapes of the answers on the wire, the upstream's misspelt keys included.
+//! Answers: what all of them have in common on the wire, and how the upstream says no.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
-
-use super::product::Product;
 
 /// Exactly this text: an old SDK refuses what it does not know.
 pub(super) const JSON: &str = "application/json;charset=utf-8";
@@ -35,120 +34,8 @@ pub(super) struct Refusal {
 pub(super) struct Failure<'a> {
     pub(super) code: Cow<'static, str>,
     pub(super) message: Cow<'a, str>,
-    pub(super) data: Option<RefusedNames<'a>>,
-}
-
-/// What goes below `Data`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ApplyData {
-    pub(super) apply_id: u64,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct RefusedNames<'a> {
-    pub(super) invalid_device_name_list: InvalidDeviceName<'a>,
-    pub(super) invalid_device_nickname_list: InvalidDeviceNickname<'a>,
-    pub(super) repeated_device_name_list: Repeated<'a>,
-    pub(super) invalid_detail_list: Details<'a>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct InvalidDeviceName<'a> {
-    pub(super) invalid_device_name: &'a [&'a str],
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct InvalidDeviceNickname<'a> {
-    pub(super) invalid_device_nickname: &'a [&'a str],
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Repeated<'a> {
-    /// Misspelt upstream.
-    #[serde(rename = "RepeatDevieNameList")]
-    pub(super) names: &'a [&'a str],
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Details<'a> {
-    pub(super) invalid_detail_list: Vec<Detail<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Detail<'a> {
-    pub(super) device_name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) nick_name: Option<&'a str>,
-    pub(super) error_msg: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct StatusData<'a> {
-    pub(super) status: &'static str,
-    pub(super) valid_list: Names<'a>,
-    pub(super) invalid_list: Names<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) invalid_detail_list: Option<StatusDetails<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Names<'a> {
-    pub(super) name: Vec<&'a str>,
-}
-
-/// Here, unlike in the answer to a check, the inner key starts in lower case.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct StatusDetails<'a> {
-    pub(super) invalid_detail_list: Vec<Detail<'a>>,
-}
-
-/// The rows of an apply: the one answer without `Data`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct PageOfDevices<'a> {
-    pub(super) apply_device_list: ApplyDevices<'a>,
-    pub(super) page: usize,
-    pub(super) page_count: usize,
-    pub(super) page_size: usize,
-    pub(super) total: usize,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ApplyDevices<'a> {
-    pub(super) apply_device_info: Vec<DeviceRow<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct DeviceRow<'a> {
-    pub(super) device_id: String,
-    pub(super) device_name: &'a str,
-    pub(super) device_secret: String,
-    pub(super) iot_id: String,
-}
-
-/// The part of QueryProduct's Data that is the same for everyone or known here.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ProductData {
-    auth_type: &'static str,
-    data_format: u8,
-    device_count: usize,
-    net_type: u8,
-    node_type: u8,
-    product_key: &'static str,
-    product_name: &'static str,
-    product_status: &'static str,
+    /// What is wrong, item by item.
+    pub(super) data: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -173,7 +60,7 @@ struct Inline<D> {
 struct FailureBody<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: &'a Option<RefusedNames<'a>>,
+    data: &'a Option<Value>,
     error_message: &'a str,
     request_id: String,
     success: bool,
@@ -198,9 +85,19 @@ impl Answer {
         })
     }
 
-    pub(super) fn page(page: PageOfDevices<'_>) -> Answer {
+    /// With these fields beside the common ones.
+    pub(super) fn with_fields(fields: impl Serialize) -> Answer {
         Answer::ok(&Inline {
-            fields: page,
+            fields,
+            request_id: request_id(),
+            success: true,
+        })
+    }
+
+    /// With nothing but the common fields.
+    pub(super) fn done() -> Answer {
+        Answer::ok(&Inline {
+            fields: (),
             request_id: request_id(),
             success: true,
         })
@@ -317,28 +214,14 @@ impl<'a> Failure<'a> {
             data: None,
         }
     }
-}
 
-impl ProductData {
-    pub(super) fn of(product: Product, devices: usize) -> ProductData {
-        ProductData {
-            auth_type: product.auth_type(),
-            data_format: 1,
-            device_count: devices,
-            net_type: 3,
-            node_type: 0,
-            product_key: product.key(),
-            product_name: product.name(),
-            product_status: "DEVELOPMENT_STATUS",
+    /// With these lists below `Data`.
+    pub(super) fn with_data(self, data: impl Serialize) -> Failure<'a> {
+        let data = serde_json::to_value(data);
+        Failure {
+            data: Some(data.expect("the answers hold nothing that can fail")),
+            ..self
         }
-    }
-}
-
-impl std::fmt::Debug for DeviceRow<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeviceRow")
-            .field("iot_id", &self.iot_id)
-            .finish_non_exhaustive()
     }
 }
 

@@ -107,7 +107,7 @@ impl Faults {
         Fate {
             nameless: nameless.is_some(),
             stuck: self.stuck(Stage::Check, product, names),
-            failed: Vec::new(),
+            ..Fate::default()
         }
     }
 
@@ -130,9 +130,9 @@ impl Faults {
         let all = (0..).zip(names);
         let failed = all.filter(|(_, name)| fails(name).is_some());
         Fate {
-            nameless: false,
             stuck: self.stuck(Stage::Create, product, names),
             failed: failed.map(|(position, _)| position).collect(),
+            ..Fate::default()
         }
     }
 

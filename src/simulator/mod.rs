@@ -6,7 +6,8 @@
 //! it is told to (`fault`). It knows nothing of the rest of this crate and meets it on the wire
 //! only.
 //!
-//! What is not published about the upstream is decided where it is answered, and said there.
+//! What is not published about the upstream is a switch (`switches`, `options`); `docs/simulator.md`
+//! lists all of it with the tests.
 //! Start at [`Simulator::serve`]; the way of one call is in `server`.
 
 mod access;
@@ -15,24 +16,38 @@ mod admin;
 mod answers;
 mod apply;
 mod business;
+mod case;
+mod checks;
+mod choices;
 mod clock;
 mod credentials;
 mod envelope;
+mod details;
+mod device_shapes;
+mod devices;
 mod event;
 mod fault;
 mod faults;
 mod gate;
 mod gateway_options;
+mod import_rows;
+mod import_shapes;
+mod imports;
 mod journal;
 mod ledger;
+mod maxima;
 mod options;
+mod pace;
 mod product;
+mod queries;
 mod quota;
 mod request;
 mod rules;
 mod server;
+mod shapes;
 mod signature;
 mod state;
+mod switches;
 mod world;
 mod xml;
 
@@ -44,9 +59,14 @@ use tokio_util::sync::CancellationToken;
 use self::server::Shared;
 
 pub use self::action::Action;
+pub use self::choices::{
+    CheckedNames, EarlyPages, FailedCreations, Gaps, ImportApply, LetterCase, OverCap, PageOrder,
+    PageSizes, Register, Repeated, Shown, Spaces, WithoutInstance,
+};
 pub use self::fault::NamedFault;
 pub use self::gateway_options::{GatewayOptions, ThrottlingStatus};
 pub use self::options::{BadNames, Existing, Options, Surplus};
+pub use self::switches::{Placement, Switches};
 
 /// The access key that stays.
 pub const ACCESS_KEY_ID: &str = "simulator";

@@ -9,6 +9,7 @@ use super::faults::Faults;
 use super::gateway_options::GatewayOptions;
 use super::product::Product;
 use super::rules;
+use super::switches::Switches;
 
 /// A check of one name then takes a day.
 const SLOWEST: f64 = 1e-6;
@@ -101,6 +102,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub gateway: GatewayOptions,
+    /// What the documents leave open.
+    #[command(flatten)]
+    pub switches: Switches,
 }
 
 /// What happens to names above the maximum of a check. The documents say both.
@@ -147,6 +151,7 @@ impl Options {
             }
         }
         Faults::new(self.seed, &self.faults).map_err(|why| format!("--simulator-fault: {why}"))?;
+        self.switches.check()?;
         Ok(())
     }
 }
@@ -163,6 +168,7 @@ impl Default for Options {
             bad_names: BadNames::AtOnce,
             faults: Vec::new(),
             gateway: GatewayOptions::default(),
+            switches: Switches::default(),
         }
     }
 }

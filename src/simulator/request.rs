@@ -15,10 +15,22 @@ pub(super) struct Params<'a> {
 }
 
 /// One device of a check. The name is empty if only a nickname was given.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Entry<'a> {
+    pub(super) number: u32,
     pub(super) name: Cow<'a, str>,
     pub(super) nickname: Option<Cow<'a, str>>,
+}
+
+impl Entry<'_> {
+    /// Without the spaces around its name.
+    pub(super) fn trimmed(&self) -> Entry<'_> {
+        Entry {
+            number: self.number,
+            name: Cow::Borrowed(self.name.trim()),
+            nickname: self.nickname.as_deref().map(Cow::Borrowed),
+        }
+    }
 }
 
 enum Field<'a> {
@@ -54,6 +66,12 @@ impl<'a> Params<'a> {
             .map(|(_, value)| value.as_ref())
             .filter(|value| !value.is_empty())
     }
+
+    /// All parameters but the devices of a check, as they came.
+    pub(super) fn others(&self) -> impl Iterator<Item = (&str, &str)> {
+        let others = self.others.iter();
+        others.map(|(key, value)| (key.as_ref(), value.as_ref()))
+    }
 }
 
 /// The decoded pairs of a query or a form body.
@@ -81,7 +99,7 @@ pub(super) fn decode(text: &str) -> Cow<'_, str> {
 }
 
 /// The N of a list parameter: from 1, without zero padding.
-fn number(text: &str) -> Option<u32> {
+pub(super) fn number(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     if digits { text.parse().ok() } else { None }
 }
@@ -100,7 +118,10 @@ fn collect(mut fields: Vec<(u32, Field<'_>)>) -> Vec<Entry<'_>> {
     let mut last = None;
     for (number, field) in fields {
         if last.replace(number) != Some(number) {
-            entries.push(Entry::default());
+            entries.push(Entry {
+                number,
+                ..Entry::default()
+            });
         }
         let entry = entries.last_mut().expect("one was pushed for this number");
         match field {

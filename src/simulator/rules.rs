@@ -1,16 +1,17 @@
 //! What the upstream takes as a device name and a nickname.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::apply::Malformed;
+use super::choices::LetterCase;
 use super::request::Entry;
+use super::switches::Switches;
 
 /// From the help page of BatchCheckImportDevice.
-const ILLEGAL_NAME: &str = "The device name is illegal.";
+pub(super) const ILLEGAL_NAME: &str = "The device name is illegal.";
 /// From the help page of BatchCheckDeviceNames.
 const ILLEGAL_NICKNAME: &str = "The nick name is illegal.";
-/// The upstream's text for this is not published.
-const REPEATED_NAME: &str = "The device name is repeated.";
 
 /// The devices of a check, sorted by what can be said of them without looking at others.
 #[derive(Debug, Default)]
@@ -20,14 +21,19 @@ pub(super) struct Sifted<'a> {
     pub(super) illegal_nicknames: Vec<&'a str>,
     /// Each name once, however often it came.
     pub(super) repeated: Vec<&'a str>,
-    /// The devices of the three lists above, with the messages of each joined by `|`.
+    /// Names that devices have already, if that is to be told at once.
+    pub(super) existing: Vec<&'a str>,
+    /// The devices of the lists above, with the messages of each joined by `|`.
     pub(super) malformed: Vec<Malformed>,
 }
 
 /// 4 to 32 of `A-Z a-z 0-9 - _ @ . :`.
 pub(super) fn is_name(text: &str) -> bool {
-    let legal = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'@' | b'.' | b':');
-    (4..=32).contains(&text.len()) && text.as_bytes().iter().all(legal)
+    (4..=32).contains(&text.len()) && text.bytes().all(is_of_names)
+}
+
+fn is_of_names(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'@' | b'.' | b':')
 }
 
 /// 4 to 64 units of letters, digits, `_`, Chinese and Japanese, where the last two count double.
@@ -46,7 +52,26 @@ pub(super) fn is_nickname(text: &str) -> bool {
         .is_some_and(|units| (4..=64).contains(&units))
 }
 
-pub(super) fn sift<'a>(entries: &'a [Entry<'a>]) -> Sifted<'a> {
+/// 1 to 32 characters of the alphabet of names.
+pub(super) fn is_secret(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(is_of_names)
+}
+
+/// 1 to 64 letters, digits and `_`.
+pub(super) fn is_sn(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(legal)
+}
+
+/// What two names have in common if they are the same.
+pub(super) fn same<'a>(name: &'a str, switches: &Switches) -> Cow<'a, str> {
+    match switches.case {
+        LetterCase::Exact => Cow::Borrowed(name),
+        LetterCase::Ignore => Cow::Owned(name.to_ascii_lowercase()),
+    }
+}
+
+pub(super) fn sift<'a>(entries: &'a [Entry<'a>], switches: &Switches) -> Sifted<'a> {
     let mut sifted = Sifted {
         sound: Vec::with_capacity(entries.len()),
         ..Sifted::default()
@@ -64,9 +89,9 @@ pub(super) fn sift<'a>(entries: &'a [Entry<'a>]) -> Sifted<'a> {
             messages.push(ILLEGAL_NICKNAME);
             sifted.illegal_nicknames.push(nickname);
         }
-        if !seen.insert(name) {
-            messages.push(REPEATED_NAME);
-            if repeated.insert(name) {
+        if !seen.insert(same(name, switches)) {
+            messages.push(switches.repeated_text.as_str());
+            if repeated.insert(same(name, switches)) {
                 sifted.repeated.push(name);
             }
         }
@@ -84,19 +109,33 @@ pub(super) fn sift<'a>(entries: &'a [Entry<'a>]) -> Sifted<'a> {
         // A name is not both valid and invalid: its first mention goes with the others.
         sifted
             .sound
-            .retain(|entry| !repeated.contains(entry.name.as_ref()));
+            .retain(|entry| !repeated.contains(&same(&entry.name, switches)));
     }
     sifted
 }
 
+impl Sifted<'_> {
+    /// Moves the names that devices have already from the sound ones to the others.
+    pub(super) fn tell_existing(&mut self, text: &str, exists: impl Fn(&str) -> bool) {
+        let taken = self.sound.extract_if(.., |entry| exists(&entry.name));
+        for entry in taken {
+            self.existing.push(&entry.name);
+            self.malformed.push(Malformed {
+                name: entry.name.as_ref().into(),
+                nickname: entry.nickname.as_deref().map(Into::into),
+                message: text.into(),
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
 
     fn entry<'a>(name: &'a str, nickname: Option<&'a str>) -> Entry<'a> {
         Entry {
+            number: 1,
             name: Cow::Borrowed(name),
             nickname: nickname.map(Cow::Borrowed),
         }
@@ -127,7 +166,7 @@ mod tests {
             entry("twice", None),
         ];
 
-        let sifted = sift(&entries);
+        let sifted = sift(&entries, &Switches::default());
 
         assert_eq!(sifted.sound.len(), 1);
         assert_eq!(sifted.illegal_names, ["bad*"]);

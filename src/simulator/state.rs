@@ -4,11 +4,11 @@
 //! [`State::settle`] finishes what is due in that order, so that the same events give the same
 //! devices after a restart.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::apply::{Apply, Asked, Fate, Miss, Phase, Why};
+use super::apply::{Apply, Asked, Fate, Phase};
+use super::credentials::Place;
+use super::devices::{Devices, Given};
 use super::product::Product;
 
 /// The devices and applies of the account.
@@ -23,37 +23,19 @@ pub(super) struct State {
     /// Those that are stuck, with when they would have been ready.
     stuck: BTreeMap<u64, u64>,
     held: usize,
-}
-
-#[derive(Debug, Default)]
-struct Devices {
-    owners: HashMap<Arc<str>, Owner>,
-    existing: Vec<Arc<str>>,
-    visible: usize,
-}
-
-/// Who has a name. It is claimed when the creation starts, so that of two overlapping applies the
-/// one registered first gets it, and is a device once that creation is done.
-#[derive(Debug)]
-struct Owner {
-    /// 0 for a device that existed from the beginning.
-    apply: u64,
-    created: u32,
+    /// How far it has been settled.
+    now: u64,
 }
 
 impl State {
+    /// Says that names which differ in case only are the same. To be said before there are any.
+    pub(super) fn ignore_case(&mut self) {
+        self.devices.iter_mut().for_each(Devices::ignore_case);
+    }
+
     /// Adds a device that existed from the beginning, unless there is one of that name.
     pub(super) fn add_existing(&mut self, product: Product, name: &str) {
-        let devices = &mut self.devices[product as usize];
-        let name: Arc<str> = name.into();
-        if let Entry::Vacant(vacant) = devices.owners.entry(Arc::clone(&name)) {
-            vacant.insert(Owner {
-                apply: 0,
-                created: 0,
-            });
-            devices.existing.push(name);
-            devices.visible += 1;
-        }
+        self.devices[product as usize].add_existing(name, self.now);
     }
 
     /// The id after the last.
@@ -70,55 +52,48 @@ impl State {
 
     /// Puts a new apply into CHECK until `ready`.
     pub(super) fn start_check(&mut self, id: u64, asked: Asked, ready: u64, fate: &Fate) {
-        let Asked {
-            product,
-            names,
-            nicknames,
-            malformed,
-        } = asked;
-        self.held += names.len() + malformed.len();
-        let apply = Apply {
-            product,
-            phase: Phase::Check,
-            names,
-            nicknames,
-            malformed,
-            misses: Vec::new(),
-            nameless: fate.nameless,
-        };
-        self.applies.insert(id, apply);
+        self.insert(id, Phase::Check, asked, fate);
         self.expect(id, ready, fate);
+    }
+
+    /// Puts a new apply, of which nothing is checked, into CREATE until `ready`.
+    pub(super) fn begin(&mut self, id: u64, asked: Asked, ready: u64, fate: &Fate) {
+        self.insert(id, Phase::CheckSuccess, asked, fate);
+        self.start_create(id, ready, fate);
     }
 
     /// Puts an apply from CHECK_SUCCESS into CREATE until `ready`. Names that others have, or are
     /// about to have, stay theirs; those that fail stay free.
+    ///
+    /// From CHECK_FAILED it takes the names that passed. From CHECK it first ends that, and goes on
+    /// only if all passed.
     pub(super) fn start_create(&mut self, id: u64, ready: u64, fate: &Fate) {
+        if self.applies.get(&id).map(|apply| apply.phase) == Some(Phase::Check) {
+            self.due.retain(|(_, due)| *due != id);
+            self.stuck.remove(&id);
+            self.finish(id);
+            if self.applies.get(&id).map(|apply| apply.phase) == Some(Phase::CheckFailed) {
+                return;
+            }
+        }
         let Some(apply) = self.applies.get_mut(&id) else {
             return;
         };
-        let owners = &mut self.devices[apply.product as usize].owners;
-        let mut failed = fate.failed.iter().peekable();
-        for (position, name) in (0..).zip(&apply.names) {
-            let fails = failed.next_if_eq(&&position).is_some();
-            match owners.entry(Arc::clone(name)) {
-                Entry::Occupied(_) => apply.misses.push(Miss {
-                    position,
-                    why: Why::Exists,
-                }),
-                Entry::Vacant(_) if fails => apply.misses.push(Miss {
-                    position,
-                    why: Why::Failed,
-                }),
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Owner {
-                        apply: id,
-                        created: 1,
-                    });
-                }
-            }
-        }
+        let devices = &mut self.devices[apply.product as usize];
+        apply.misses = devices.claim(id, apply, fate, self.now);
         apply.phase = Phase::Create;
+        apply.nameless = false;
         self.expect(id, ready, fate);
+    }
+
+    /// Deletes a device, if there is one of that name.
+    pub(super) fn delete(&mut self, product: Product, name: &str) {
+        let devices = &mut self.devices[product as usize];
+        if let Some((apply, position)) = devices.delete(name)
+            && let Some(apply) = self.applies.get_mut(&apply)
+        {
+            apply.deleted.insert(position);
+        }
     }
 
     /// Makes these of the applies under way stuck from `at` on, and no others. One that no longer
@@ -143,8 +118,10 @@ impl State {
             && ready <= now
         {
             self.due.pop_first();
+            self.now = self.now.max(ready);
             self.finish(id);
         }
+        self.now = self.now.max(now);
     }
 
     pub(super) fn apply(&self, id: u64) -> Option<&Apply> {
@@ -163,14 +140,39 @@ impl State {
             .filter_map(|id| Some((id, self.applies.get(&id)?)))
     }
 
-    /// Devices of the product.
-    pub(super) fn count(&self, product: Product) -> usize {
-        self.devices[product as usize].visible
+    pub(super) fn devices(&self, product: Product) -> &Devices {
+        &self.devices[product as usize]
     }
 
-    /// The devices of the product that existed from the beginning.
-    pub(super) fn existing(&self, product: Product) -> &[Arc<str>] {
-        &self.devices[product as usize].existing
+    /// How far a device came into being: the apply it is of, and its name as that has it.
+    pub(super) fn device(&self, product: Product, name: &str) -> Option<Given<'_>> {
+        let (apply, position) = self.devices[product as usize].place(name)?;
+        if apply == 0 {
+            return self.devices[product as usize].given(position);
+        }
+        let apply = self.applies.get(&apply)?;
+        Some(Given {
+            name: apply.names.get(position as usize)?,
+            nickname: apply.nicknames.get(&position).map(AsRef::as_ref),
+            created_at: apply.spell.1,
+            brought: apply
+                .brought
+                .as_ref()
+                .and_then(|all| all.get(position as usize)),
+        })
+    }
+
+    /// The name of the device at this place.
+    pub(super) fn device_at(&self, place: Place) -> Option<&str> {
+        let devices = &self.devices[place.product as usize];
+        let name = if place.apply == 0 {
+            devices.given(place.position)?.name
+        } else {
+            let apply = self.applies.get(&place.apply)?;
+            apply.names.get(place.position as usize)?.as_ref()
+        };
+        let there = devices.place(name) == Some((place.apply, place.position));
+        there.then_some(name)
     }
 
     /// The applies that created devices of the product, oldest first.
@@ -183,15 +185,36 @@ impl State {
             .collect()
     }
 
-    /// How often a device of this name was created.
-    pub(super) fn times_created(&self, product: Product, name: &str) -> u32 {
-        self.devices[product as usize]
-            .owners
-            .get(name)
-            .map_or(0, |owner| owner.created)
+    fn insert(&mut self, id: u64, phase: Phase, asked: Asked, fate: &Fate) {
+        let Asked {
+            product,
+            names,
+            nicknames,
+            malformed,
+            brought,
+        } = asked;
+        self.held += names.len() + malformed.len();
+        let apply = Apply {
+            product,
+            phase,
+            names,
+            nicknames,
+            malformed,
+            misses: Vec::new(),
+            nameless: fate.nameless,
+            brought,
+            asked_at: self.now,
+            spell: (self.now, self.now),
+            reserved_until: fate.reserved_until,
+            deleted: BTreeSet::new(),
+        };
+        self.applies.insert(id, apply);
     }
 
     fn expect(&mut self, id: u64, ready: u64, fate: &Fate) {
+        if let Some(apply) = self.applies.get_mut(&id) {
+            apply.spell = (self.now, ready);
+        }
         if fate.stuck {
             self.stuck.insert(id, ready);
         } else {
@@ -200,10 +223,13 @@ impl State {
     }
 
     fn finish(&mut self, id: u64) {
-        let phase = self.applies.get(&id).map(|apply| apply.phase);
-        if phase == Some(Phase::Check) {
-            let misses = self.existing_of(id);
-            if let Some(apply) = self.applies.get_mut(&id) {
+        let Some(apply) = self.applies.get_mut(&id) else {
+            return;
+        };
+        let devices = &mut self.devices[apply.product as usize];
+        match apply.phase {
+            Phase::Check => {
+                let misses = devices.taken(&apply.names, self.now);
                 let passed = misses.is_empty() && apply.malformed.is_empty() && !apply.nameless;
                 apply.phase = if passed {
                     Phase::CheckSuccess
@@ -211,54 +237,32 @@ impl State {
                     Phase::CheckFailed
                 };
                 apply.misses = misses;
+                if let Some(until) = apply.reserved_until.filter(|_| passed) {
+                    devices.reserve(id, &apply.names, until);
+                }
             }
-        } else if phase == Some(Phase::Create)
-            && let Some(apply) = self.applies.get_mut(&id)
-        {
-            let all = apply.misses.is_empty();
-            apply.phase = if all {
-                Phase::CreateSuccess
-            } else {
-                Phase::CreateFailed
-            };
-            let misses = &apply.misses;
-            let missed =
-                |position: &u32| misses.binary_search_by_key(position, |miss| miss.position);
-            apply
-                .nicknames
-                .retain(|position, _| missed(position).is_ok());
-            self.devices[apply.product as usize].visible += apply.created_count();
+            Phase::Create => {
+                let all = apply.misses.is_empty() && apply.malformed.is_empty();
+                apply.phase = if all {
+                    Phase::CreateSuccess
+                } else {
+                    Phase::CreateFailed
+                };
+                devices.show(apply.created().map(|(_, name)| name));
+            }
+            Phase::CheckSuccess
+            | Phase::CheckFailed
+            | Phase::CreateSuccess
+            | Phase::CreateFailed => {}
         }
-    }
-
-    /// The names of an apply that are devices now.
-    fn existing_of(&self, id: u64) -> Vec<Miss> {
-        let Some(apply) = self.applies.get(&id) else {
-            return Vec::new();
-        };
-        let owners = &self.devices[apply.product as usize].owners;
-        let exists = |name: &Arc<str>| owners.get(name).is_some_and(|owner| self.is_device(owner));
-        (0..)
-            .zip(&apply.names)
-            .filter(|(_, name)| exists(name))
-            .map(|(position, _)| Miss {
-                position,
-                why: Why::Exists,
-            })
-            .collect()
-    }
-
-    fn is_device(&self, owner: &Owner) -> bool {
-        owner.apply == 0
-            || self
-                .applies
-                .get(&owner.apply)
-                .is_some_and(|apply| apply.is_created())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
     use super::*;
 
     fn asked(names: &[&str]) -> Asked {
@@ -267,6 +271,7 @@ mod tests {
             names: names.iter().map(|name| (*name).into()).collect(),
             nicknames: HashMap::from([(0, "nick".into())]),
             malformed: Box::default(),
+            brought: None,
         }
     }
 
@@ -274,8 +279,8 @@ mod tests {
         state.apply(id).unwrap().phase
     }
 
-    fn list<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Vec<&'a str> {
-        names.map(AsRef::as_ref).collect()
+    fn list<'a>(names: impl Iterator<Item = (u32, &'a Arc<str>)>) -> Vec<&'a str> {
+        names.map(|(_, name)| name.as_ref()).collect()
     }
 
     #[test]
@@ -292,7 +297,7 @@ mod tests {
         assert_eq!(phase(&state, 2), Phase::CreateFailed);
         assert_eq!(list(state.apply(1).unwrap().created()), [""; 0]);
         assert_eq!(list(state.apply(2).unwrap().created()), ["dev3"]);
-        let complaints: Vec<_> = state.apply(2).unwrap().complaints().collect();
+        let complaints: Vec<_> = state.apply(2).unwrap().complaints("taken").collect();
         assert_eq!(complaints.len(), 1);
         assert_eq!(
             (complaints[0].name, complaints[0].nickname),
@@ -301,8 +306,8 @@ mod tests {
 
         state.settle(90);
         assert_eq!(phase(&state, 1), Phase::CreateSuccess);
-        assert_eq!(state.count(Product::Secret), 3);
-        assert_eq!(state.times_created(Product::Secret, "dev2"), 1);
+        assert_eq!(state.devices(Product::Secret).count(), 3);
+        assert_eq!(state.devices(Product::Secret).times_created("dev2"), 1);
     }
 
     #[test]
@@ -348,5 +353,18 @@ mod tests {
         state.settle(0);
 
         assert_eq!(phase(&state, 1), Phase::CheckSuccess);
+    }
+
+    #[test]
+    fn of_a_creation_under_way_there_is_as_much_as_of_its_time_has_passed() {
+        let mut state = State::default();
+        state.settle(100);
+        state.begin(1, asked(&["dev1", "dev2"]), 200, &Fate::default());
+        let apply = state.apply(1).unwrap();
+
+        assert_eq!(apply.created_by(100), 0);
+        assert_eq!(apply.created_by(150), 1);
+        assert_eq!(apply.created_by(999), 2);
+        assert_eq!(apply.created_count(), 0);
     }
 }

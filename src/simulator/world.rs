@@ -5,25 +5,24 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
-use anyhow::Context;
-use rand::rngs::StdRng;
-use rand::{Rng, RngCore, SeedableRng};
+use anyhow::{Context, ensure};
+use rand::RngCore;
 
-use super::apply::{Asked, Fate};
-use super::credentials::{Credentials, Keys};
+use super::apply::{Asked, Brought, Fate};
+use super::choices::{CheckedNames, FailedCreations, LetterCase, OverCap};
+use super::credentials::{Credentials, Keys, Place};
 use super::event::Event;
 use super::faults::Faults;
 use super::journal::Lines;
+use super::maxima;
 use super::options::Options;
+use super::pace::{CHECK_TAKES, CREATE_TAKES, Pace};
 use super::product::Product;
 use super::rules::Sifted;
 use super::signature::hex;
 use super::state::State;
+use super::switches::Switches;
 
-/// A check takes this long, in microseconds, and so much longer per name.
-const CHECK_TAKES: (u64, u64) = (100_000, 100);
-/// A creation takes this long, in microseconds, and so much longer per device.
-const CREATE_TAKES: (u64, u64) = (100_000, 200);
 /// The field of a check before its names are filled in.
 const NO_NAMES: &str = r#""names":"""#;
 /// Names that all applies may hold together: about 1 GB. The account's published limit is higher.
@@ -39,18 +38,14 @@ pub(super) struct World {
     journal: Option<Lines>,
     keys: Keys,
     pace: Pace,
-}
-
-#[derive(Debug)]
-struct Pace {
-    speed: f64,
-    jitter: StdRng,
+    switches: Switches,
 }
 
 impl World {
     /// Replays the journal, if there is a directory, and starts a new run.
     pub(super) fn open(options: &Options, now: u64) -> anyhow::Result<World> {
         let mut state = State::default();
+        let ignore_case = options.switches.case == LetterCase::Ignore;
         let mut seed = None;
         let mut run = 0;
         let mut journal = None;
@@ -60,9 +55,22 @@ impl World {
             journal = Some(Lines::open(&directory.join("state.jsonl"), |_, line| {
                 let event: Event<'_> = serde_json::from_str(line)?;
                 match &event {
-                    Event::Founded { seed: written } => seed = Some(written.clone().into_owned()),
+                    Event::Founded {
+                        seed: written,
+                        ignore_case: founded,
+                    } => {
+                        ensure!(
+                            *founded == ignore_case,
+                            "it was made with another --simulator-case"
+                        );
+                        seed = Some(written.clone().into_owned());
+                    }
                     Event::Run { run: last, .. } => run = *last,
-                    Event::Check { .. } | Event::Create { .. } | Event::Stuck { .. } => {}
+                    Event::Check { .. }
+                    | Event::Create { .. }
+                    | Event::Begin { .. }
+                    | Event::Delete { .. }
+                    | Event::Stuck { .. } => {}
                 }
                 event.replay(&mut state)
             })?);
@@ -80,9 +88,12 @@ impl World {
                 let mut bytes = [0; 32];
                 rand::rng().fill_bytes(&mut bytes);
                 let seed = hex(&bytes);
-                write(&Event::Founded {
+                let founded = Event::Founded {
                     seed: Cow::Borrowed(&seed),
-                })?;
+                    ignore_case,
+                };
+                write(&founded)?;
+                founded.replay(&mut state)?;
                 seed
             }
         };
@@ -99,10 +110,7 @@ impl World {
         };
         write(&started)?;
         started.replay(&mut state)?;
-        let pace = Pace {
-            speed: options.speed,
-            jitter: StdRng::seed_from_u64(options.seed),
-        };
+        let pace = Pace::new(options.speed, options.seed);
         Ok(World {
             state,
             run,
@@ -110,6 +118,7 @@ impl World {
             journal,
             keys: Keys::new(&seed),
             pace,
+            switches: options.switches.clone(),
         })
     }
 
@@ -126,7 +135,10 @@ impl World {
         let ready = now + self.pace.span(CHECK_TAKES, count);
         let sound = sifted.sound.iter();
         let listed: Box<[Arc<str>]> = sound.map(|entry| entry.name.as_ref().into()).collect();
-        let fate = self.faults.fate_of_check(product, &listed);
+        let mut fate = self.faults.fate_of_check(product, &listed);
+        if self.switches.checked_names == CheckedNames::Reserved {
+            fate.reserved_until = Some(self.switches.end_of_apply(now));
+        }
         let mut nicknames = HashMap::new();
         for (position, entry) in (0..).zip(&sifted.sound) {
             if let Some(nickname) = &entry.nickname {
@@ -154,20 +166,21 @@ impl World {
             names: listed,
             nicknames,
             malformed: sifted.malformed.clone().into(),
+            brought: None,
         };
         self.state.start_check(apply, asked, ready, &fate);
         self.state.settle(now);
         Ok(apply)
     }
 
-    /// Starts the creation of an apply that is in CHECK_SUCCESS.
+    /// Starts the creation of an apply; from CHECK and CHECK_FAILED as the state says.
     pub(super) fn create(&mut self, apply: u64, now: u64) -> io::Result<()> {
         self.state.settle(now);
-        let checked = self.state.apply(apply);
-        let count = checked.map_or(0, |apply| apply.names.len());
-        let fate = checked.map_or_else(Fate::default, |apply| {
-            self.faults.fate_of_creation(apply.product, &apply.names)
-        });
+        let Some(checked) = self.state.apply(apply) else {
+            return Ok(());
+        };
+        let count = checked.names.len();
+        let fate = self.fate_of_creation(checked.product, &checked.names);
         let ready = now + self.pace.span(CREATE_TAKES, count);
         if let Some(journal) = &mut self.journal {
             let line = serde_json::to_string(&Event::Create {
@@ -181,6 +194,62 @@ impl World {
         self.state.start_create(apply, ready, &fate);
         self.state.settle(now);
         Ok(())
+    }
+
+    /// Starts a creation of which nothing was checked, and returns its ApplyId.
+    pub(super) fn begin(
+        &mut self,
+        product: Product,
+        names: Box<[Arc<str>]>,
+        brought: Option<Box<[Brought]>>,
+        now: u64,
+    ) -> io::Result<u64> {
+        self.state.settle(now);
+        let apply = self.state.next_apply();
+        let fate = self.fate_of_creation(product, &names);
+        let ready = now + self.pace.span(CREATE_TAKES, names.len());
+        if let Some(journal) = &mut self.journal {
+            let line = serde_json::to_string(&Event::Begin {
+                apply,
+                product: product.key().into(),
+                at: now,
+                ready,
+                names: names.join(" ").into(),
+                brought: brought.clone(),
+                fate: fate.clone(),
+            })?;
+            journal.append(&line)?;
+        }
+        let asked = Asked {
+            product,
+            names,
+            nicknames: HashMap::new(),
+            malformed: Box::default(),
+            brought,
+        };
+        self.state.begin(apply, asked, ready, &fate);
+        self.state.settle(now);
+        Ok(apply)
+    }
+
+    /// Deletes a device.
+    pub(super) fn delete(&mut self, product: Product, name: &str, now: u64) -> io::Result<()> {
+        if let Some(journal) = &mut self.journal {
+            let line = serde_json::to_string(&Event::Delete {
+                product: product.key().into(),
+                name: name.into(),
+                at: now,
+            })?;
+            journal.append(&line)?;
+        }
+        self.state.settle(now);
+        self.state.delete(product, name);
+        Ok(())
+    }
+
+    /// Devices that the product and its instance still take.
+    pub(super) fn room(&self, product: Product) -> usize {
+        maxima::room(&self.state, &self.switches, product)
     }
 
     /// The faults that are set.
@@ -209,8 +278,22 @@ impl World {
     }
 
     /// The credentials of a device: the same each time, and stored nowhere.
-    pub(super) fn credentials(&self, product: Product, name: &str, apply: u64) -> Credentials {
-        self.keys.credentials(product, name, apply)
+    pub(super) fn credentials(&self, place: Place, name: &str) -> Credentials {
+        self.keys.credentials(place, name)
+    }
+
+    /// Where the device with this IotId is to be found; None if there cannot be one.
+    pub(super) fn place_of(&self, iot_id: &str) -> Option<Place> {
+        self.keys.place_of(iot_id)
+    }
+
+    /// The names of so many devices that are to have random ones in the next apply.
+    pub(super) fn random_names(&self, count: usize) -> Box<[Arc<str>]> {
+        let apply = self.state.next_apply();
+        (0..)
+            .take(count)
+            .map(|position| self.keys.random_name(apply, position).into())
+            .collect()
     }
 
     /// Lets go of the journal.
@@ -219,15 +302,15 @@ impl World {
             journal.close();
         }
     }
-}
 
-impl Pace {
-    fn span(&mut self, (base, each): (u64, u64), count: usize) -> u64 {
-        if self.speed == 0.0 {
-            return 0;
+    /// What becomes of a creation of these names that begins now.
+    fn fate_of_creation(&self, product: Product, names: &[Arc<str>]) -> Fate {
+        let mut fate = self.faults.fate_of_creation(product, names);
+        fate.undone = self.switches.failed_creations == FailedCreations::Undo;
+        if self.switches.over_cap == OverCap::CreateFailed {
+            maxima::keep(&mut fate, &self.state, &self.switches, product, names);
         }
-        let usual = base + each * count as u64;
-        (usual as f64 * (1.0 + 0.1 * self.jitter.random::<f64>()) / self.speed) as u64
+        fate
     }
 }
 
@@ -250,7 +333,11 @@ mod tests {
     fn check(world: &mut World, body: &str, now: u64) -> u64 {
         let params = Params::parse("", body);
         world
-            .check(Product::Secret, &sift(&params.devices), now)
+            .check(
+                Product::Secret,
+                &sift(&params.devices, &Switches::default()),
+                now,
+            )
             .unwrap()
     }
 
@@ -267,7 +354,12 @@ mod tests {
         let first = check(&mut world, "DeviceName.1=dev1&DeviceName.2=dev2", 1);
         let open = check(&mut world, LISTED, 400_000);
         world.create(first, 400_001).unwrap();
-        let secret = world.credentials(Product::Secret, "dev1", first).secret;
+        let dev1 = Place {
+            product: Product::Secret,
+            apply: first,
+            position: 0,
+        };
+        let secret = world.credentials(dev1, "dev1").secret;
         drop(world);
         let path = directory.path().join("state.jsonl");
         let whole = std::fs::read(&path).unwrap();
@@ -294,29 +386,11 @@ mod tests {
         let failed = world.state.apply(open).unwrap();
         assert_eq!(failed.phase, Phase::CheckFailed);
         let complaints: Vec<_> = failed
-            .complaints()
+            .complaints("taken")
             .map(|one| (one.name, one.nickname))
             .collect();
         assert_eq!(complaints, [("old1", Some("灯灯")), ("x*", None)]);
-        assert_eq!(
-            world.credentials(Product::Secret, "dev1", first).secret,
-            secret
-        );
+        assert_eq!(world.credentials(dev1, "dev1").secret, secret);
         assert_eq!(check(&mut world, "DeviceName.1=dev4", 2_000_001), open + 1);
-    }
-
-    #[test]
-    fn spans_are_the_documented_ones_with_up_to_a_tenth_on_top() {
-        let mut pace = Pace {
-            speed: 2.0,
-            jitter: StdRng::seed_from_u64(7),
-        };
-
-        for _ in 0..1000 {
-            let span = pace.span(CHECK_TAKES, 10_000);
-            assert!((550_000..=605_000).contains(&span), "{span} µs");
-        }
-        pace.speed = 0.0;
-        assert_eq!(pace.span(CREATE_TAKES, 10_000), 0);
     }
 }

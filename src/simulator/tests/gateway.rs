@@ -60,7 +60,7 @@ async fn the_gateway_refuses_what_is_not_well_signed() {
     .await;
     assert_eq!(replayed, (400, "SignatureNonceUsed".into()));
     let other = refused(Call {
-        action: "DeleteDevice",
+        action: "Pub",
         ..status()
     })
     .await;

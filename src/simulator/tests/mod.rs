@@ -12,13 +12,19 @@ use tokio::task::JoinHandle;
 use super::*;
 
 mod calls;
+mod devices;
 mod faults;
 mod fuzz;
 mod gateway;
+mod imports;
+mod limits;
+mod open_questions;
+mod random;
 mod refusals;
 mod restart;
 mod rpc;
 mod xml;
+mod time_taken;
 
 struct Server {
     address: String,
@@ -164,6 +170,29 @@ impl Server {
         assert_eq!(status, 200, "{answer}");
         answer.as_object_mut().unwrap().remove("RequestId").unwrap();
         answer
+    }
+
+    /// As `ask`, with a form body.
+    async fn post(&self, action: &str, query: &str, body: String) -> Value {
+        let call = Call {
+            body,
+            ..Call::new(action, query)
+        };
+        let (status, mut answer) = self.send(call).await;
+        assert_eq!(status, 200, "{answer}");
+        answer.as_object_mut().unwrap().remove("RequestId").unwrap();
+        answer
+    }
+
+    /// One where all is done in the very call, with other switches.
+    async fn switched(change: impl FnOnce(&mut Options)) -> Server {
+        let mut options = Options {
+            speed: 0.0,
+            ..Options::default()
+        };
+        change(&mut options);
+        options.check().unwrap();
+        Server::start(options).await
     }
 
     async fn lines(&self, path: &str) -> Vec<Value> {
