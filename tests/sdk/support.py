@@ -99,7 +99,8 @@ class Ledger:
 
 class Relay:
     """Stands between an SDK and the simulator: passes each call on `times` times, after `change`
-    was applied to its path and its body, and answers with the last answer."""
+    was applied to its path and its body, and answers with the last answer. `change` leaves the
+    length as it is."""
 
     def __init__(self, simulator, change=lambda text: text, times=1):
         class Handler(http.server.BaseHTTPRequestHandler):
