@@ -18,6 +18,7 @@ import scenarios
 from support import (
     ACCESS_KEY_ID,
     ACCESS_KEY_SECRET,
+    PATIENCE,
     PRODUCT,
     Ledger,
     Refused,
@@ -28,6 +29,8 @@ from support import (
 )
 
 REGION = "cn-shanghai"
+# A machine under load may take longer than the SDK waits by itself.
+TIMEOUTS = {"connect_timeout": PATIENCE, "timeout": PATIENCE}
 
 
 class OldSdk:
@@ -38,7 +41,7 @@ class OldSdk:
     def __init__(self, simulator, endpoint=None, client=None):
         self.simulator = simulator
         self.endpoint = endpoint or simulator.address
-        self.client = client or AcsClient(ACCESS_KEY_ID, ACCESS_KEY_SECRET, REGION)
+        self.client = client or AcsClient(ACCESS_KEY_ID, ACCESS_KEY_SECRET, REGION, **TIMEOUTS)
 
     def at(self, endpoint):
         return OldSdk(self.simulator, endpoint, self.client)
@@ -46,9 +49,9 @@ class OldSdk:
     def with_key(self, key=ACCESS_KEY_ID, secret=ACCESS_KEY_SECRET, token=None):
         if token:
             credential = StsTokenCredential(key, secret, token)
-            client = AcsClient(region_id=REGION, credential=credential)
+            client = AcsClient(region_id=REGION, credential=credential, **TIMEOUTS)
         else:
-            client = AcsClient(key, secret, REGION)
+            client = AcsClient(key, secret, REGION, **TIMEOUTS)
         return OldSdk(self.simulator, self.endpoint, client)
 
     def request(self, kind, parameters):

@@ -13,10 +13,13 @@ const ProductKey = 'a1Simulator';
 
 const endpoint = `http://${process.env.SIMULATOR}`;
 const apiVersion = '2018-01-20';
-// Nothing here takes long; this only ends what would never end.
+// In milliseconds. Nothing here takes long; this only ends what would never end, and a machine under
+// load may take longer than the SDK waits by itself.
 const patience = 120_000;
 
-const core = new Core({ accessKeyId, accessKeySecret, endpoint, apiVersion });
+const opts = { timeout: patience };
+
+const core = new Core({ accessKeyId, accessKeySecret, endpoint, apiVersion, opts });
 const post = (action, parameters, by = core) => by.request(action, parameters, { method: 'POST' });
 const get = (action, parameters) => core.request(action, parameters, { method: 'GET' });
 
@@ -83,7 +86,7 @@ async function aWrongNameIsRefused() {
 
 async function aWrongSecretIsRefused() {
   const { last } = await told();
-  const forgetful = new Core({ accessKeyId, accessKeySecret: 'wrong', endpoint, apiVersion });
+  const forgetful = new Core({ accessKeyId, accessKeySecret: 'wrong', endpoint, apiVersion, opts });
   const refused = post('BatchCheckDeviceNames', { ProductKey, DeviceName: names(1) }, forgetful);
 
   await assert.rejects(refused, { code: 'SignatureDoesNotMatch' });

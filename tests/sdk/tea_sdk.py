@@ -17,6 +17,7 @@ import scenarios
 from support import (
     ACCESS_KEY_ID,
     ACCESS_KEY_SECRET,
+    PATIENCE,
     PRODUCT,
     Ledger,
     Refused,
@@ -44,6 +45,9 @@ class TeaSdk:
             endpoint=self.endpoint,
             protocol="http",
             region_id="cn-shanghai",
+            # A machine under load may take longer than the SDK waits by itself.
+            connect_timeout=PATIENCE * 1000,
+            read_timeout=PATIENCE * 1000,
         ))
 
     def at(self, endpoint):
