@@ -15,6 +15,7 @@ from aliyunsdkiot.request.v20180120.QueryBatchRegisterDeviceStatusRequest import
 from aliyunsdkiot.request.v20180120.QueryDeviceDetailRequest import QueryDeviceDetailRequest
 
 import scenarios
+from steps import create, failed
 from support import (
     ACCESS_KEY_ID,
     ACCESS_KEY_SECRET,
@@ -78,7 +79,7 @@ class OldSdk:
 
 
 def the_state_by_get_and_as_xml(sdk):
-    apply = scenarios.create(sdk, names(1))
+    apply = create(sdk, names(1))
     ledger = Ledger(sdk.simulator)
     parameters = {"ProductKey": PRODUCT, "ApplyId": apply}
     request = sdk.request(QueryBatchRegisterDeviceStatusRequest, parameters)
@@ -100,7 +101,7 @@ def the_state_by_get_and_as_xml(sdk):
 
 def a_device_by_get(sdk):
     [name] = names(1)
-    scenarios.create(sdk, [name])
+    create(sdk, [name])
     ledger = Ledger(sdk.simulator)
     parameters = {"ProductKey": PRODUCT, "DeviceName": name}
     request = sdk.request(QueryDeviceDetailRequest, parameters)
@@ -118,7 +119,7 @@ def a_missing_number_is_refused(sdk):
 
     answer = sdk.call("QueryPageByApplyId", ApplyId=None, CurrentPage=1, PageSize=10)
 
-    scenarios.failed(answer, "iot.device.InvalidFormattedApplyId")
+    failed(answer, "iot.device.InvalidFormattedApplyId")
     same(ledger.only()["http_status"], 200)
 
 
