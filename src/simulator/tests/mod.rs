@@ -23,8 +23,8 @@ mod random;
 mod refusals;
 mod restart;
 mod rpc;
-mod xml;
 mod time_taken;
+mod xml;
 
 struct Server {
     address: String,
