@@ -125,6 +125,92 @@ async fn each_answer_of_the_flow_has_the_structure_of_its_sample() {
     server.stop().await;
 }
 
+/// Empty elements of these names.
+fn elements(names: &str) -> String {
+    let names = names.split(' ');
+    names.map(|name| format!("<{name}></{name}>")).collect()
+}
+
+/// There are no samples of these in XML, so this is their documented shape by the rule of the others:
+/// a wrapper is a parent, and the items of a list repeat its inner name.
+#[tokio::test]
+async fn imports_and_details_have_their_shapes_by_the_rule_of_the_samples() {
+    let server = Server::instant().await;
+    let flawed = "DeviceList.1.DeviceName=x*&DeviceList.1.DeviceSecret=s&DeviceList.1.Sn=SN&\
+                  DeviceList.2.DeviceName=dev2&DeviceList.2.DeviceSecret=se%2Fc&DeviceList.2.Sn=SN&\
+                  DeviceList.3.DeviceName=dev3&DeviceList.3.DeviceSecret=s&DeviceList.3.Sn=S-N&\
+                  DeviceList.4.DeviceName=twice&DeviceList.4.DeviceSecret=s&DeviceList.4.Sn=SN&\
+                  DeviceList.5.DeviceName=twice&DeviceList.5.DeviceSecret=s&DeviceList.5.Sn=SN";
+    let good = "DeviceList.1.DeviceName=dev1&DeviceList.1.DeviceSecret=s&DeviceList.1.Sn=SN&\
+                DeviceList.2.DeviceName=dev2&DeviceList.2.DeviceSecret=s&DeviceList.2.Sn=SN";
+    let failed = elements("RequestId Success Code ErrorMessage");
+    let done = elements("RequestId Success");
+    let wrong = elements("DeviceName DeviceSecret Sn ErrorMsg");
+    let wrong = format!("<InvalidDetailList>{wrong}</InvalidDetailList>").repeat(5);
+    let bare = elements(
+        "InvalidDeviceNameList InvalidDeviceSecretList InvalidSnList RepeatedDeviceNameList",
+    );
+    let wrapped: String = [
+        ("InvalidDeviceNameList", "invalidDeviceName"),
+        ("InvalidDeviceSecretList", "invalidDeviceSecret"),
+        ("InvalidSnList", "invalidSn"),
+        ("RepeatedDeviceNameList", "repeatedDeviceName"),
+    ]
+    .map(|(list, item)| format!("<{list}>{}</{list}>", elements(item)))
+    .concat();
+    let row = elements("DeviceName DeviceSecret ProductKey Sn");
+    let row = format!("<device>{row}</device>");
+    let detail = elements(
+        "DeviceName DeviceSecret GmtActive GmtCreate IotId Nickname NodeType ProductKey \
+         ProductName Region Status UtcActive UtcCreate",
+    );
+    let alone = elements("GmtOnline UtcOnline Owner");
+    let page = elements("PageNo PageSize TotalPage ProductKey");
+    let cases = [
+        (
+            "BatchCheckImportDevice",
+            flawed,
+            format!("{failed}<Data>{bare}{wrong}</Data>"),
+        ),
+        (
+            "BatchImportDevice",
+            flawed,
+            format!("{failed}<Data>{wrapped}<InvalidDetailList>{wrong}</InvalidDetailList></Data>"),
+        ),
+        ("BatchCheckImportDevice", good, done.clone()),
+        (
+            "BatchImportDevice",
+            good,
+            format!("{done}<Data>{}</Data>", elements("ApplyId")),
+        ),
+        (
+            "QueryImportedDeviceByApplyId",
+            "",
+            format!("{done}{page}<DeviceList>{row}{row}</DeviceList>"),
+        ),
+        (
+            "QueryDeviceDetail",
+            "DeviceName=dev1",
+            format!("{done}<Data>{detail}{alone}</Data>"),
+        ),
+        (
+            "BatchQueryDeviceDetail",
+            "DeviceName.1=dev1&DeviceName.2=dev2",
+            format!("{done}<Data><Data>{detail}</Data><Data>{detail}</Data></Data>"),
+        ),
+        ("DeleteDevice", "DeviceName=dev1", done.clone()),
+    ];
+
+    for (action, body, inside) in cases {
+        let query = format!("Action={action}&ProductKey=a1Simulator&ApplyId=1&Format=XML");
+        let (status, answered) = answer(&server, &query, body).await;
+        assert_eq!(status, 200);
+        let expected = format!("<{action}Response>{inside}</{action}Response>");
+        assert_eq!(answered.shape(), Element::parse(&expected).shape());
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn lists_of_names_repeat_their_inner_name_and_text_is_escaped() {
     let server = Server::instant().await;
