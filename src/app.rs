@@ -51,7 +51,7 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
         match config.command {
             Command::Serve(settings) => serve(*settings, &stop_on_signal()?, None).await?,
             Command::Migrate(settings) => migrate(&settings).await?,
-            Command::Simulate(settings) => simulate(settings, stop_on_signal()?).await?,
+            Command::Simulate(settings) => simulate(*settings, stop_on_signal()?).await?,
             Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
             Command::Doctor(settings) => return examine(*settings).await,
             // What it watches goes on without it.

@@ -27,7 +27,7 @@ pub enum Command {
     /// Bring the schema of the database up to date
     Migrate(Migrate),
     /// Serve the upstream's HTTP API without the upstream, for tests and development
-    Simulate(Simulate),
+    Simulate(Box<Simulate>),
     /// Serve everything in one process: a private PostgreSQL, the simulator and the service
     Dev(Box<Dev>),
     /// Look at the upstream account before its first use: key, clock, region, instance, product,
