@@ -6,6 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::gateway_options::ThrottlingStatus;
+
 /// Exactly this text: an old SDK refuses what it does not know.
 pub(super) const JSON: &str = "application/json;charset=utf-8";
 const HTML: &str = "text/html";
@@ -170,6 +172,16 @@ impl Answer {
         }
     }
 
+    /// What a caller whose connection is closed gets. Its status is none of HTTP.
+    pub(super) fn none() -> Answer {
+        Answer {
+            status: 0,
+            code: Cow::Borrowed("Cut"),
+            content_type: HTML,
+            body: String::new(),
+        }
+    }
+
     fn ok(body: &impl Serialize) -> Answer {
         Answer {
             status: 200,
@@ -191,6 +203,12 @@ impl Refusal {
             code: code.into(),
             message: message.into(),
         }
+    }
+
+    /// There were too many calls.
+    pub(super) fn throttled(status: ThrottlingStatus) -> Refusal {
+        let message = "Request was denied due to user flow control.";
+        Refusal::new(status.code(), "Throttling.User", message)
     }
 
     /// The simulator cannot do its work, for example because the disk is full.

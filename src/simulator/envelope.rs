@@ -29,7 +29,6 @@ pub(super) enum Format {
 pub(super) struct Envelope<'a> {
     pub(super) dialect: Dialect,
     pub(super) action_name: Cow<'a, str>,
-    pub(super) nonce: Cow<'a, str>,
     pub(super) format: Format,
 }
 
@@ -43,18 +42,15 @@ impl<'a> Envelope<'a> {
             return Envelope {
                 dialect: Dialect::Acs3,
                 action_name: header("x-acs-action").into(),
-                nonce: header("x-acs-signature-nonce").into(),
                 format: Format::Json,
             };
         }
         let mut action_name = Cow::default();
-        let mut nonce = Cow::default();
         let mut format = Cow::default();
         let query = head.uri.query().unwrap_or_default();
         for (name, value) in request::raw_pairs(query).chain(request::raw_pairs(body)) {
             let meant = match request::decode(name).as_ref() {
                 "Action" => &mut action_name,
-                "SignatureNonce" => &mut nonce,
                 "Format" => &mut format,
                 _ => continue,
             };
@@ -63,7 +59,6 @@ impl<'a> Envelope<'a> {
         Envelope {
             dialect: Dialect::Rpc,
             action_name,
-            nonce,
             format: Format::asked_for(&format),
         }
     }
@@ -101,16 +96,13 @@ mod tests {
     #[test]
     fn an_rpc_call_speaks_in_parameters_of_query_and_body() {
         let sdk = [("x-acs-action", "InHeader"), ("authorization", "Basic x")];
-        let head = head("/?Action=InQuery&Format=json&SignatureNonce=a%2Fb", &sdk);
+        let head = head("/?Action=In%51uery&Format=json", &sdk);
 
         let early = Envelope::read(&head, "");
         let late = Envelope::read(&head, "Action=QueryProduct&Format=xMl");
 
         assert_eq!((early.dialect, early.format), (Dialect::Rpc, Format::Json));
-        assert_eq!(
-            (early.action_name.as_ref(), early.nonce.as_ref()),
-            ("InQuery", "a/b")
-        );
+        assert_eq!(early.action_name, "InQuery");
         assert_eq!(late.action(), Some(Action::QueryProduct), "the body wins");
         assert_eq!(late.format, Format::Xml);
     }
@@ -120,7 +112,6 @@ mod tests {
         let headers = [
             ("authorization", "ACS3-HMAC-SHA256 x"),
             ("x-acs-action", "QueryProduct"),
-            ("x-acs-signature-nonce", "n1"),
         ];
         let head = head("/?Action=InQuery&Format=XML", &headers);
 
@@ -131,7 +122,6 @@ mod tests {
             (Dialect::Acs3, Format::Json)
         );
         assert_eq!(envelope.action(), Some(Action::QueryProduct));
-        assert_eq!(envelope.nonce, "n1");
     }
 
     #[test]

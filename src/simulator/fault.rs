@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::action::Action;
 use super::answers::Refusal;
+use super::gateway_options::ThrottlingStatus;
 use super::product::Product;
+use super::which::{Share, Which};
 
 /// A body that sets a fault is no longer than this; names for a whole check fit.
 pub(super) const MAX_JSON: usize = 1 << 20;
@@ -21,12 +24,34 @@ pub struct NamedFault {
     pub(super) fault: Fault,
 }
 
+/// One way in which the upstream is out of order, and for which calls.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Fault {
+    #[serde(flatten)]
+    pub(super) kind: Kind,
+    /// Said of the kinds in [`OF_CALLS`] and of no others.
+    #[serde(flatten)]
+    pub(super) which: Option<Which>,
+}
+
+/// The kinds that take `action`, `share` and `calls`.
+const OF_CALLS: [&str; 8] = [
+    "no-answer",
+    "cut",
+    "delay",
+    "garbage",
+    "truncated",
+    "throttle",
+    "refuse",
+    "unavailable",
+];
+
 /// One way in which the upstream can be out of order.
 ///
-/// Where `names`, `product` or `action` may be left out, all are meant.
+/// Where `names` or `product` may be left out, all are meant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Fault {
+pub(super) enum Kind {
     /// These names, and this share of all, are not created. It is decided when a creation begins,
     /// by product and name, so that a name fails each time or never.
     FailCreates {
@@ -69,20 +94,49 @@ pub(super) enum Fault {
         names: Option<Names>,
     },
     /// The call is done, whatever its outcome, and the connection closed without an answer.
-    NoAnswer {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        action: Option<Action>,
+    NoAnswer {},
+    /// The connection is closed before anything is done, in the middle of the answer, or after the
+    /// call is done and before a byte of the answer, as by `no-answer`.
+    Cut { at: Cut },
+    /// The call is done at once, and its answer sent that much later, in milliseconds.
+    Delay { ms: u32 },
+    /// The call is done, and the body of its answer replaced by bytes that are no text.
+    Garbage {},
+    /// The call is done, and the second half of the answer's body left out, in good order: as long
+    /// as the head says.
+    Truncated {},
+    /// The call is refused as one above its quota once its signature was found right. With
+    /// `retry_after_ms` it is told when to come back, whatever the settings say; otherwise it is not.
+    Throttle {
         #[serde(default)]
-        share: Share,
+        status: ThrottlingStatus,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u32>,
     },
+    /// The call is refused once its signature was found right and its nonce used up. It spends no
+    /// quota.
+    Refuse {
+        #[serde(default = "internal_error")]
+        code: Code,
+    },
+    /// The gateway's clock, by which it judges dates and forgets nonces, and which the `Date` of
+    /// its answers shows, is ahead by so many seconds; behind if negative.
+    ClockSkew { seconds: i32 },
     /// The call is answered as a proxy without a server behind it does: no signature is looked at,
     /// no quota spent, and the body is HTML.
     Unavailable {
         #[serde(default)]
         status: Status,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        action: Option<Action>,
     },
+}
+
+/// Where a connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Cut {
+    Before,
+    Middle,
+    After,
 }
 
 /// What can get stuck.
@@ -92,11 +146,6 @@ pub(super) enum Stage {
     Check,
     Create,
 }
-
-/// From 0 to 1; 1 if left out.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub(super) struct Share(f64);
 
 /// At least one name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,14 +166,18 @@ pub(super) struct Status(u16);
 impl Fault {
     /// Reads a fault; the error says what is allowed.
     pub(super) fn parse(json: &str) -> Result<Fault, String> {
-        let fault = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        match fault {
-            Fault::FailCreates {
+        let said = |error: serde_json::Error| error.to_string();
+        let mut fields: Map<String, Value> = serde_json::from_str(json).map_err(said)?;
+        let kind = fields.get("kind").and_then(Value::as_str);
+        let of_calls = kind.is_some_and(|kind| OF_CALLS.contains(&kind));
+        let which = of_calls.then(|| Which::take(&mut fields)).transpose()?;
+        match serde_json::from_value(Value::Object(fields)).map_err(said)? {
+            Kind::FailCreates {
                 share: None,
                 names: None,
                 ..
             } => Err("`fail-creates` needs a `share`, `names` or both".into()),
-            fault => Ok(fault),
+            kind => Ok(Fault { kind, which }),
         }
     }
 }
@@ -154,19 +207,6 @@ impl Names {
     }
 }
 
-impl Share {
-    /// Whether something whose lot is `lot`, from 0 up to but not 1, is part of it.
-    pub(super) fn has(self, lot: f64) -> bool {
-        lot < self.0
-    }
-}
-
-impl Default for Share {
-    fn default() -> Share {
-        Share(1.0)
-    }
-}
-
 impl Default for Status {
     fn default() -> Status {
         Status(503)
@@ -182,23 +222,6 @@ impl FromStr for NamedFault {
             name: name.into(),
             fault: Fault::parse(json)?,
         })
-    }
-}
-
-impl TryFrom<f64> for Share {
-    type Error = &'static str;
-
-    fn try_from(share: f64) -> Result<Share, Self::Error> {
-        let allowed = (0.0..=1.0).contains(&share);
-        allowed
-            .then_some(Share(share))
-            .ok_or("a share is from 0 to 1")
-    }
-}
-
-impl From<Share> for f64 {
-    fn from(share: Share) -> f64 {
-        share.0
     }
 }
 
@@ -241,6 +264,10 @@ impl From<Status> for u16 {
     }
 }
 
+fn internal_error() -> Code {
+    Code("InternalError".into())
+}
+
 fn bill_is_overdue() -> Code {
     Code("Iot.system.BillIsOverDue".into())
 }
@@ -265,10 +292,37 @@ mod tests {
 
         let account = json!({"kind": "block-account", "code": "Iot.system.BillIsOverDue"});
         assert_eq!(read(r#"{"kind":"block-account"}"#), account);
-        let no_answer = json!({"kind": "no-answer", "share": 1.0});
+        let no_answer = json!({"kind": "no-answer"});
         assert_eq!(read(r#"{"kind":"no-answer"}"#), no_answer);
         let unavailable = json!({"kind": "unavailable", "status": 503});
         assert_eq!(read(r#"{"kind":"unavailable"}"#), unavailable);
+        let throttle = json!({"kind": "throttle", "status": 400});
+        assert_eq!(read(r#"{"kind":"throttle"}"#), throttle);
+        let refuse = json!({"kind": "refuse", "code": "InternalError"});
+        assert_eq!(read(r#"{"kind":"refuse"}"#), refuse);
+    }
+
+    #[test]
+    fn the_calls_that_are_meant_are_written_beside_what_is_done_to_them() {
+        let all = [
+            ("no-answer", json!({})),
+            ("cut", json!({"at": "middle"})),
+            ("delay", json!({"ms": 20})),
+            ("garbage", json!({})),
+            ("truncated", json!({})),
+            ("throttle", json!({"status": 429, "retry_after_ms": 250})),
+            ("refuse", json!({"code": "ServiceUnavailable"})),
+            ("unavailable", json!({"status": 500})),
+        ];
+        assert_eq!(all.each_ref().map(|(kind, _)| *kind), OF_CALLS);
+        for (kind, mut fault) in all {
+            fault["kind"] = kind.into();
+            fault["action"] = "QueryProduct".into();
+            fault["share"] = 0.5.into();
+            fault["calls"] = json!([1, 3]);
+            let read = Fault::parse(&fault.to_string()).unwrap();
+            assert_eq!(serde_json::to_value(read).unwrap(), fault);
+        }
     }
 
     #[test]
@@ -291,6 +345,14 @@ mod tests {
             ),
             (r#"{"kind":"stuck","phase":"OPEN"}"#, "`CREATE`"),
             (r#"{"kind":"unavailable","status":200}"#, "from 500 to 599"),
+            (r#"{"kind":"block-account","share":1}"#, "`share`"),
+            (r#"{"kind":"no-answer","share":2}"#, "from 0 to 1"),
+            (r#"{"kind":"no-answer","calls":[]}"#, "numbers from 1"),
+            (r#"{"kind":"no-answer","calls":[0]}"#, "numbers from 1"),
+            (r#"{"kind":"garbage","action":"Pub"}"#, "`QueryProduct`"),
+            (r#"{"kind":"garbage","at":"after"}"#, "`at`"),
+            (r#"{"kind":"cut","at":"dawn"}"#, "`middle`"),
+            (r#"{"kind":"throttle","status":503}"#, "400 or 429"),
             (r#"{"share":1}"#, "`kind`"),
             ("{", "EOF"),
         ];

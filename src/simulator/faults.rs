@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
 use super::action::Action;
 use super::apply::{Apply, Fate, Phase};
-use super::fault::{Code, Fault, NamedFault, Names, Stage};
+use super::fault::{Code, Fault, Kind, NamedFault, Names, Stage};
+use super::harm::Harm;
 use super::product::Product;
 
 /// Faults set at a time.
@@ -19,7 +21,16 @@ const MAX_FAULTS: usize = 100;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faults {
     seed: u64,
-    set: BTreeMap<String, Fault>,
+    set: BTreeMap<String, Set>,
+}
+
+/// A fault since it was set.
+#[derive(Debug, Clone)]
+struct Set {
+    fault: Fault,
+    /// How many calls it might have hit. All copies count on, since another fault that is set or
+    /// lifted does not begin this one anew.
+    calls: Arc<AtomicU64>,
 }
 
 impl Faults {
@@ -45,7 +56,8 @@ impl Faults {
         if self.set.len() >= MAX_FAULTS && !self.set.contains_key(name) {
             return Err(format!("at most {MAX_FAULTS} faults can be set at a time"));
         }
-        self.set.insert(name.into(), fault);
+        let calls = Arc::default();
+        self.set.insert(name.into(), Set { fault, calls });
         Ok(())
     }
 
@@ -55,53 +67,35 @@ impl Faults {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Fault)> {
-        self.set.iter().map(|(name, fault)| (name.as_str(), fault))
+        let set = self.set.iter();
+        set.map(|(name, set)| (name.as_str(), &set.fault))
     }
 
-    /// The HTTP status with which a call is turned away at the door. Its action is None if it is
-    /// not one that is known.
-    pub(super) fn unavailable(&self, called: Option<Action>) -> Option<u16> {
-        self.find(|fault| match fault {
-            Fault::Unavailable { status, action } if means(*action, called) => {
-                Some((*status).into())
+    /// What is done to a call that comes now. Its action is None if it is not one that is known.
+    ///
+    /// Whoever asks is counted: the third call of a fault is the third that this was asked for.
+    pub(super) fn harm(&self, called: Option<Action>) -> Harm {
+        let mut harm = Harm::default();
+        for (name, set) in &self.set {
+            if self.hits(name, set, called) {
+                harm.add(&set.fault.kind, called);
             }
-            _ => None,
-        })
-    }
-
-    /// The code with which the gateway refuses a call of this action.
-    pub(super) fn blocked(&self, called: Action) -> Option<&Code> {
-        self.find(|fault| match fault {
-            Fault::BlockAccount { code } => Some(code),
-            Fault::BlockAction { action, code } if *action == called => Some(code),
-            _ => None,
-        })
+        }
+        harm
     }
 
     /// The code with which the service refuses a call for this product.
     pub(super) fn product_blocked(&self, called: Product) -> Option<&Code> {
         self.find(|fault| match fault {
-            Fault::BlockProduct { product, code } if *product == called => Some(code),
+            Kind::BlockProduct { product, code } if *product == called => Some(code),
             _ => None,
         })
-    }
-
-    /// Whether the answer to a call is kept back. The lot is drawn from its nonce.
-    pub(super) fn unanswered(&self, called: Option<Action>, nonce: &str) -> bool {
-        let lot = self.lot("no-answer", nonce);
-        let found = self.find(|fault| match fault {
-            Fault::NoAnswer { action, share } if means(*action, called) => {
-                share.has(lot).then_some(())
-            }
-            _ => None,
-        });
-        found.is_some()
     }
 
     /// What becomes of a check of these names that begins now.
     pub(super) fn fate_of_check(&self, product: Product, names: &[Arc<str>]) -> Fate {
         let nameless = self.find(|fault| match fault {
-            Fault::NamelessCheckFailure { names: meant } => any(meant, names).then_some(()),
+            Kind::NamelessCheckFailure { names: meant } => any(meant, names).then_some(()),
             _ => None,
         });
         Fate {
@@ -115,7 +109,7 @@ impl Faults {
     pub(super) fn fate_of_creation(&self, product: Product, names: &[Arc<str>]) -> Fate {
         let fails = |name: &str| {
             self.find(|fault| match fault {
-                Fault::FailCreates {
+                Kind::FailCreates {
                     share,
                     names,
                     product: meant,
@@ -151,7 +145,7 @@ impl Faults {
 
     fn stuck(&self, stage: Stage, of: Product, among: &[Arc<str>]) -> bool {
         let found = self.find(|fault| match fault {
-            Fault::Stuck {
+            Kind::Stuck {
                 phase,
                 product,
                 names,
@@ -164,8 +158,20 @@ impl Faults {
         found.is_some()
     }
 
-    fn find<'f, T>(&'f self, judge: impl FnMut(&'f Fault) -> Option<T>) -> Option<T> {
-        self.set.values().find_map(judge)
+    /// Whether this fault is for a call of this action, the next one to be counted.
+    fn hits(&self, name: &str, set: &Set, called: Option<Action>) -> bool {
+        let Some(which) = &set.fault.which else {
+            return true;
+        };
+        if !which.counts(called) {
+            return false;
+        }
+        let number = set.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        which.has(number, || self.lot(name, &number.to_string()))
+    }
+
+    fn find<'f, T>(&'f self, mut judge: impl FnMut(&'f Kind) -> Option<T>) -> Option<T> {
+        self.set.values().find_map(|set| judge(&set.fault.kind))
     }
 
     /// From 0 up to but not 1: the same for the same seed and texts, each time.
@@ -180,10 +186,6 @@ impl Faults {
         // As many bits as the fraction of an f64 has.
         (u64::from_be_bytes(*first) >> 11) as f64 / (1_u64 << 53) as f64
     }
-}
-
-fn means(meant: Option<Action>, called: Option<Action>) -> bool {
-    meant.is_none() || meant == called
 }
 
 fn any(meant: &Option<Names>, among: &[Arc<str>]) -> bool {
@@ -223,27 +225,46 @@ mod tests {
         assert_ne!(once, failed(7, Product::X509));
     }
 
+    /// Which of the next calls of this action go without an answer, counted from 1.
+    fn lost(faults: &Faults, called: Option<Action>, among: u32) -> Vec<u32> {
+        let lost = |_: &u32| !faults.harm(called).answered();
+        (1..=among).filter(lost).collect()
+    }
+
     #[test]
-    fn a_share_of_nothing_or_all_is_just_that() {
-        let count = |share: &str| {
+    fn a_share_of_the_calls_is_hit_and_the_same_ones_with_the_same_seed() {
+        let hit = |seed, share: &str| {
             let json = format!(r#"{{"kind":"no-answer","share":{share}}}"#);
-            let faults = faults(0, &json);
-            (0..1000)
-                .filter(|n| faults.unanswered(None, &n.to_string()))
-                .count()
+            lost(&faults(seed, &json), None, 1000)
         };
 
-        assert_eq!((count("0"), count("1")), (0, 1000));
+        let once = hit(7, "0.3");
+
+        assert!((240..360).contains(&once.len()), "{}", once.len());
+        assert_eq!(once, hit(7, "0.3"));
+        assert_ne!(once, hit(8, "0.3"));
+        assert_eq!((hit(7, "0").len(), hit(7, "1").len()), (0, 1000));
+    }
+
+    #[test]
+    fn calls_are_counted_by_action_from_when_their_fault_is_set() {
+        let json = r#"{"kind":"no-answer","calls":[1,3],"action":"QueryProduct"}"#;
+        let called = Some(Action::QueryProduct);
+        let mut faults = faults(0, json);
+
+        assert!(lost(&faults, Some(Action::QueryPageByApplyId), 5).is_empty());
+        assert!(lost(&faults, None, 5).is_empty());
+        assert_eq!(lost(&faults, called, 1), [1]);
+        let other = Fault::parse(r#"{"kind":"block-account"}"#).unwrap();
+        faults.set("g", other).unwrap();
+        let counting_on = faults.clone();
+        assert_eq!(lost(&counting_on, called, 4), [2]);
+        faults.set("f", Fault::parse(json).unwrap()).unwrap();
+        assert_eq!(lost(&faults, called, 4), [1, 3]);
     }
 
     #[test]
     fn only_what_is_named_is_meant() {
-        let json = r#"{"kind":"unavailable","status":502,"action":"QueryProduct"}"#;
-        let one = faults(0, json);
-        assert_eq!(one.unavailable(Some(Action::QueryProduct)), Some(502));
-        assert_eq!(one.unavailable(Some(Action::QueryPageByApplyId)), None);
-        assert_eq!(one.unavailable(None), None);
-
         let json =
             r#"{"kind":"stuck","phase":"CHECK","product":"a1Simulator","names":["device-1"]}"#;
         let stuck = |product, count| {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use humantime::parse_duration;
+use serde::{Deserialize, Serialize};
 
 /// The window of the V3 page; the V2 page says 31 minutes.
 const TIME_WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -64,8 +65,10 @@ pub struct GatewayOptions {
 }
 
 /// The HTTP status of a call above its quota.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
 pub enum ThrottlingStatus {
+    #[default]
     #[value(name = "400")]
     BadRequest,
     #[value(name = "429")]
@@ -78,6 +81,24 @@ impl ThrottlingStatus {
             ThrottlingStatus::BadRequest => 400,
             ThrottlingStatus::TooManyRequests => 429,
         }
+    }
+}
+
+impl TryFrom<u16> for ThrottlingStatus {
+    type Error = &'static str;
+
+    fn try_from(status: u16) -> Result<ThrottlingStatus, Self::Error> {
+        match status {
+            400 => Ok(ThrottlingStatus::BadRequest),
+            429 => Ok(ThrottlingStatus::TooManyRequests),
+            _ => Err("a throttled call has status 400 or 429"),
+        }
+    }
+}
+
+impl From<ThrottlingStatus> for u16 {
+    fn from(status: ThrottlingStatus) -> u16 {
+        status.code()
     }
 }
 

@@ -46,7 +46,8 @@ pub(super) struct Call<'a> {
     pub(super) arrived_us: u64,
     /// From then until the answer was ready, in microseconds.
     pub(super) took_us: u64,
-    /// Not in the line unless a fault kept the answer back; code and status are those it had.
+    /// Not in the line unless a fault kept the answer back or spoilt it; code and status are those
+    /// it had.
     #[serde(skip_serializing_if = "is_true")]
     pub(super) answered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,6 +30,7 @@ mod fault;
 mod faults;
 mod gate;
 mod gateway_options;
+mod harm;
 mod import_rows;
 mod import_shapes;
 mod imports;
@@ -48,6 +49,7 @@ mod shapes;
 mod signature;
 mod state;
 mod switches;
+mod which;
 mod world;
 mod xml;
 

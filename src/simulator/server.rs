@@ -1,7 +1,6 @@
 //! The way of one call: its arrival is stamped and counted, its body read, the gateway's questions
 //! asked, the action done, the ledger written, the answer sent.
 
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,8 +26,8 @@ use super::business::{self, Done};
 use super::clock::Clock;
 use super::envelope::{Envelope, Format};
 use super::fault;
-use super::faults::Faults;
 use super::gate::{self, Gate};
+use super::harm::Harm;
 use super::ledger::{Call, Ledger};
 use super::options::Options;
 use super::quota::{Quotas, Ticket};
@@ -97,22 +96,22 @@ impl Shared {
         head: &Parts,
         envelope: &Envelope<'_>,
         body: &Received,
-        faults: &Faults,
+        harm: &Harm,
         ticket: Option<Ticket>,
         arrived: u64,
     ) -> Result<Action, Refusal> {
         let (dialect, text, sha256) = (envelope.dialect, &body.text, &body.sha256);
-        let admitted = self.gate.admit(dialect, head, text, sha256, arrived);
-        let admitted = admitted.and_then(|action| match faults.blocked(action) {
-            Some(code) => Err(code.refusal()),
+        let shown = harm.shown(arrived);
+        let admitted = self.gate.admit(dialect, head, text, sha256, shown);
+        let admitted = admitted.and_then(|action| match harm.refusal() {
+            Some(refusal) => Err(refusal),
             None => Ok(action),
         });
         match (admitted, ticket) {
             (Ok(action), Some(_)) => Ok(action),
             (Ok(_), None) => {
-                let status = self.options.gateway.throttling_status.code();
-                let message = "Request was denied due to user flow control.";
-                Err(Refusal::new(status, "Throttling.User", message))
+                let status = self.options.gateway.throttling_status;
+                Err(Refusal::throttled(status))
             }
             (Err(refusal), ticket) => {
                 self.give_back(ticket);
@@ -171,12 +170,12 @@ impl Shared {
     }
 
     /// In the form that the call wants.
-    fn send(&self, answer: Answer, envelope: &Envelope<'_>) -> Response {
+    fn send(&self, answer: Answer, envelope: &Envelope<'_>, harm: &Harm) -> Response {
         let answer = match envelope.format {
             Format::Json => answer,
             Format::Xml => xml::rendered(answer, envelope.action()),
         };
-        let retry_after = self.options.gateway.retry_after;
+        let retry_after = harm.retry_after(self.options.gateway.retry_after);
         let retry_after = retry_after.filter(|_| answer.code.starts_with("Throttling"));
         let retry_after = retry_after.map(|after| [(RETRY_AFTER, after.as_millis().to_string())]);
         let status =
@@ -265,15 +264,16 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     };
 
     let faults = Arc::clone(locked(&shared.world).faults());
+    let harm = faults.harm(action);
     let refuse = |refusal: &Refusal| Answer::refusal(refusal, host(&head));
-    let outcome = match (faults.unavailable(action), &received) {
-        (Some(status), _) => {
+    let outcome = match (harm.turned_away(), &received) {
+        (Some(answer), _) => {
             shared.give_back(ticket);
-            Err(Answer::unavailable(status))
+            Err(answer)
         }
         (None, Err(refusal)) => Err(refuse(refusal)),
         (None, Ok(body)) => shared
-            .admit(&head, &envelope, body, &faults, ticket, arrived)
+            .admit(&head, &envelope, body, &harm, ticket, arrived)
             .and_then(|action| shared.perform(&head, action, &body.text))
             .map_err(|refusal| refuse(&refusal)),
     };
@@ -282,18 +282,17 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         apply_id: None,
         names: None,
     });
-    let answered = !faults.unanswered(action, &envelope.nonce);
     let written = envelope.action_name.chars();
     let written: String = written
         .filter(char::is_ascii_alphanumeric)
         .take(64)
         .collect();
-    if let Err(refusal) = shared.record(&written, &done, answered, arrived) {
+    if let Err(refusal) = shared.record(&written, &done, harm.answered(), arrived) {
         done.answer = refuse(&refusal);
-    } else if !answered {
-        return hang_up();
+        return shared.send(done.answer, &envelope, &harm);
     }
-    shared.send(done.answer, &envelope)
+    let answer = || shared.send(done.answer, &envelope, &harm);
+    harm.done_to(answer, &shared.clock).await
 }
 
 async fn receive(mut body: Body) -> Result<Received, Refusal> {
@@ -328,14 +327,7 @@ async fn receive(mut body: Body) -> Result<Received, Refusal> {
 async fn nowhere(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     let answer = Answer::refusal(&gate::not_found(), host(&head));
-    shared.send(answer, &Envelope::read(&head, ""))
-}
-
-/// Has the connection closed without a byte: the server gives up on a body that fails before the
-/// head has gone out.
-fn hang_up() -> Response {
-    let failing = tokio_stream::once(Err::<&[u8], _>(io::Error::other("told not to answer")));
-    Body::from_stream(failing).into_response()
+    shared.send(answer, &Envelope::read(&head, ""), &Harm::default())
 }
 
 /// The endpoint as the client calls it.

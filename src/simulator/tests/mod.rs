@@ -16,6 +16,7 @@ mod devices;
 mod faults;
 mod fuzz;
 mod gateway;
+mod harm;
 mod imports;
 mod limits;
 mod open_questions;
