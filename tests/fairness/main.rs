@@ -70,7 +70,8 @@ async fn small_applies_pass_a_large_one_and_nothing_is_throttled() {
     // Slots are spaced so that none is, if a call arrives within the permit window. A machine that
     // stalls between the two may be too late with one now and then, not with many.
     assert!(refused.len() * 100 <= calls.len(), "{refused:?}");
-    let checks = upstream.ledger("BatchCheckDeviceNames").await;
+    let mut checks = upstream.ledger("BatchCheckDeviceNames").await;
+    checks.retain(|call| call["code"] == "OK");
     let checks = &checks[SMALL..];
     let places = |small: bool| -> Vec<usize> {
         let places = checks
