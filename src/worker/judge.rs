@@ -298,7 +298,7 @@ pub(super) fn register(answer: &Answer<Registered>, claim: &Claim, fresh: bool) 
         // document names; or not known at all. The status tells.
         (Verdict::Final | Verdict::Unclear, _) => Judged {
             counts,
-            ..Judged::wait(backoff(claim.attempts))
+            ..Judged::wait(pause.max(backoff(claim.attempts)))
         },
     }
 }
