@@ -25,6 +25,7 @@ use crate::{
     dev::Database,
     doctor,
     hub::Hub,
+    lanes::Lanes,
     service::{self, Health, Service},
     simulator::{self, Simulator},
     store::{self, Store},
@@ -160,7 +161,7 @@ async fn client(command: cli::Command, stop: CancellationToken) -> ExitCode {
 
 /// Looks at the upstream account; the code says whether something is to be mended.
 async fn examine(settings: Doctor) -> anyhow::Result<ExitCode> {
-    let rates = settings.worker.rates();
+    let rates = settings.lanes.rates();
     let json = settings.output == cli::Output::Json;
     let mut out = BufWriter::new(std::io::stdout());
     let (options, upstream) = (&settings.doctor, &settings.upstream);
@@ -198,8 +199,15 @@ async fn serve(
 
     let mut tasks = Essentials::new(stop);
     let hub = Hub::new(store.clone(), &rooms.hub);
-    let rates = rooms.worker.rates();
-    let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
+    let rates = rooms.lanes.rates();
+    let lanes = Lanes::new(store.clone(), rooms.lanes);
+    let worker = Worker::new(
+        store.clone(),
+        upstream,
+        lanes.clone(),
+        rooms.worker,
+        hub.moved(),
+    );
     let service = Service::new(
         store.clone(),
         hub.clone(),
@@ -208,7 +216,7 @@ async fn serve(
         stop.clone(),
     );
     let health = Health::new().await;
-    let clock = worker.clock_is_accepted();
+    let clock = lanes.clock_is_accepted();
     let readiness = tell_readiness(store.clone(), clock.clone(), health.clone(), stop.clone());
     tasks.spawn("readiness", endless(readiness));
     let bell = store.clone();

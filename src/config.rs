@@ -4,7 +4,9 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{cli, dev, doctor, hub, service, simulator, store, telemetry, upstream, worker};
+use crate::{
+    cli, dev, doctor, hub, lanes, service, simulator, store, telemetry, upstream, worker,
+};
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
 #[derive(Debug, Parser)]
@@ -69,6 +71,8 @@ pub struct Rooms {
     pub retention: store::Retention,
     #[command(flatten)]
     pub upstream: upstream::Options,
+    #[command(flatten)]
+    pub lanes: lanes::Options,
     #[command(flatten)]
     pub worker: worker::Options,
     #[command(flatten)]
@@ -137,7 +141,7 @@ pub struct Dev {
 /// Settings of `doctor`: what to look at, and those of `serve` that say where the upstream is and
 /// how fast it is called.
 #[derive(Clone, Debug, Args)]
-#[command(mut_args(|arg| { let hide = IDLE.contains(&arg.get_id().as_str()); arg.hide(hide) }))]
+#[command(mut_args(|arg| { let hide = arg.get_id() == IDLE; arg.hide(hide) }))]
 pub struct Doctor {
     /// What to look at.
     #[command(flatten)]
@@ -154,17 +158,11 @@ pub struct Doctor {
 
     /// The rates.
     #[command(flatten)]
-    pub worker: worker::Options,
+    pub lanes: lanes::Options,
 }
 
-/// Settings of the workers that have no say in their rates, and so none in `doctor`.
-const IDLE: [&str; 5] = [
-    "lease",
-    "steps",
-    "permit_window",
-    "probe_every",
-    "upstream_time_window",
-];
+/// A setting of the lanes that has no say in their rates, and so none in `doctor`.
+const IDLE: &str = "permit_window";
 
 impl Config {
     /// What the command line and the environment say, checked. Help that was asked for comes as an
@@ -191,7 +189,7 @@ impl Config {
             }
             Command::Doctor(doctor) => {
                 check(doctor.upstream.check())?;
-                check(doctor.worker.check())?;
+                check(doctor.lanes.check())?;
             }
             Command::Client(_) => {}
         }
@@ -214,6 +212,7 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
 impl Serve {
     fn check(&self) -> Result<(), String> {
         let worker = &self.rooms.worker;
+        self.rooms.lanes.check()?;
         worker.check()?;
         self.rooms.retention.check()?;
         if self.rooms.store.database_connections < 2 {

@@ -20,6 +20,7 @@ pub mod config;
 pub mod domain;
 pub mod store;
 
+pub mod lanes;
 pub mod upstream;
 pub mod worker;
 

@@ -9,12 +9,13 @@ mod simulator_docs;
 
 /// Which rooms a room may name, besides itself. `proto` is the generated messages. A file beside
 /// the rooms (`config.rs`) counts as a room of its own.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("upstream", &["domain"]),
     ("hub", &["domain", "store"]),
-    ("worker", &["domain", "store", "upstream"]),
+    ("lanes", &["domain", "store", "upstream"]),
+    ("worker", &["domain", "store", "upstream", "lanes"]),
     // It looks at an account before there is a database.
     ("doctor", &["domain", "upstream"]),
     ("service", &["domain", "store", "hub", "proto"]),
@@ -31,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "store",
             "upstream",
             "hub",
+            "lanes",
             "worker",
             "doctor",
             "service",

@@ -17,12 +17,10 @@ use crate::{
         Phase, Round,
         round::{Change, Event, Settle},
     },
+    lanes::THROTTLED,
     store::{Claim, Intent, Members, Pages},
     upstream::{self, Answer, Checked, Error, Registered, Scope, Status, Verdict},
 };
-
-/// The pause after a throttled call that names none.
-pub(super) const THROTTLED: Duration = Duration::from_secs(1);
 
 /// The pause before asking how a round stands that the upstream refused to register.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);

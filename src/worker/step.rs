@@ -3,27 +3,23 @@
 use std::{error::Error as StdError, time::Duration};
 
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep_until};
 
 use super::{
     Worker,
     ends::Came,
     judge::{self, Judged, Next},
-    permit::Slot,
     result,
     shown::{self, Shown},
 };
 use crate::{
     domain::{Lane, Phase, retry::pause_after, round::Event},
+    lanes::{Slot, TooLate},
     store::{self, CallMade, Claim, Members, Pages, Record},
     upstream::{Answer, Call, Error, Product, Scope, Verdict},
 };
 
 /// What is left of a lease when a call must have ended, so that its result can be recorded.
 const TO_RECORD: Duration = Duration::from_millis(500);
-
-/// A call that is late for its slot, and a lease too short to wait for another.
-struct TooLate;
 
 impl Worker {
     /// Takes a claimed round one call further and records what it learnt.
@@ -142,55 +138,17 @@ impl Worker {
             .await
     }
 
-    /// Sends a call within its slot. One that is late waits for the next slot, if the lease allows.
+    /// Sends a call within its slot and the claim's lease.
     async fn send<T>(
         &self,
         lane: Lane,
         claim: &Claim,
-        mut slot: Slot,
+        slot: Slot,
         call: &Call<T>,
         date: Option<OffsetDateTime>,
     ) -> Result<Result<Answer<T>, TooLate>, store::Error> {
         let deadline = claim.until - TO_RECORD.min(self.options.lease / 4);
-        loop {
-            sleep_until(slot.open).await;
-            let now = Instant::now();
-            if now >= deadline {
-                return Ok(Err(TooLate));
-            }
-            if now < slot.close {
-                let answer = call.send(deadline, date).await;
-                self.heed(lane, &answer).await?;
-                return Ok(Ok(answer));
-            }
-            self.missed(lane, slot);
-            match self.slots(lane, 1, Duration::ZERO).await?.next() {
-                Some(next) if next.open < deadline => slot = next,
-                _ => return Ok(Err(TooLate)),
-            }
-        }
-    }
-
-    /// Learns what an answer says of the clock, and slows the lane down if it asks for it.
-    async fn heed<T>(&self, lane: Lane, answer: &Answer<T>) -> Result<(), store::Error> {
-        match &answer.outcome {
-            // Corrected by the answer: the next call shows whether that was enough.
-            Err(error) if error.clock_corrected => {}
-            Err(error) if error.scope == Scope::Clock => self.clock.heed(true, Instant::now()),
-            Err(error) if error.code.is_none() => {}
-            Ok(_) | Err(_) => self.clock.heed(false, Instant::now()),
-        }
-        match &answer.outcome {
-            Err(error) if error.throttled() => {
-                let pause = error.retry_after.unwrap_or(judge::THROTTLED);
-                tracing::warn!(
-                    lane = lane.as_str(),
-                    "the upstream throttled a call; the lane slows down"
-                );
-                self.store.slow_down(lane, pause).await
-            }
-            _ => Ok(()),
-        }
+        self.lanes.send(lane, slot, deadline, call, date).await
     }
 
     /// The round as it was before the claim, due at once: nothing was sent.
