@@ -14,6 +14,7 @@ mod blocks;
 mod cancel;
 mod chunk;
 mod claim;
+mod creations;
 mod error;
 mod events;
 mod find;
@@ -44,6 +45,7 @@ use sqlx::{
 pub use bell::{Bell, Listener};
 pub use blocks::{Blocking, Standing};
 pub use claim::{Claim, Intent, Look};
+pub use creations::Creation;
 pub use error::Error;
 pub use events::EVENTS;
 pub use find::{Found, FoundPage, Place};
@@ -52,7 +54,7 @@ pub use list::Filter;
 pub use members::Members;
 pub use permits::Permits;
 pub use quotas::Use;
-pub use read::{DeviceRow, DevicesPage};
+pub use read::{DeviceRow, DevicesOfChunk, DevicesPage};
 pub use record::{CallMade, Pages, Record};
 pub use retention::Retention;
 
