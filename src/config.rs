@@ -5,7 +5,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    cli, dev, doctor, hub, lanes, service, simulator, store, telemetry, upstream, worker,
+    cli, dev, doctor, hub, lanes, service, simulator, store, telemetry, upstream, vault, worker,
 };
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
@@ -73,6 +73,8 @@ pub struct Rooms {
     pub upstream: upstream::Options,
     #[command(flatten)]
     pub lanes: lanes::Options,
+    #[command(flatten)]
+    pub vault: vault::Options,
     #[command(flatten)]
     pub worker: worker::Options,
     #[command(flatten)]
@@ -215,6 +217,7 @@ impl Serve {
         self.rooms.lanes.check()?;
         worker.check()?;
         self.rooms.retention.check()?;
+        self.rooms.vault.check()?;
         if self.rooms.store.database_connections < 2 {
             return Err("at least 2 connections to the database are needed".into());
         }
@@ -306,6 +309,13 @@ mod tests {
             &["--retain-for", "0s"],
             &["--max-queued-devices", "99999"],
             &["--simulator-exists", "nonsense"],
+            &["--secret-keys", "k1:short"],
+            &[
+                "--secret-keys-file",
+                "keys",
+                "--secret-keys-command",
+                "cat keys",
+            ],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
         }

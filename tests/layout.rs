@@ -13,6 +13,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("upstream", &["domain"]),
+    // It seals what others store, and stores nothing.
+    ("vault", &["domain"]),
     ("hub", &["domain", "store"]),
     ("lanes", &["domain", "store", "upstream"]),
     ("worker", &["domain", "store", "upstream", "lanes"]),
@@ -31,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         &[
             "store",
             "upstream",
+            "vault",
             "hub",
             "lanes",
             "worker",
@@ -50,11 +53,13 @@ const ARROWS: [(&str, &[&str]); 15] = [
 const JOINERS: [&str; 3] = ["app", "lib", "main"];
 
 /// Where each of these crates is spoken, and nowhere else.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("sqlx", &["store", "dev"]),
     ("reqwest", &["upstream"]),
     ("tonic", &["service", "cli", "app", "proto", "lib"]),
     ("axum", &["simulator", "admin"]),
+    // Upstream names it as the provider of TLS.
+    ("ring", &["vault", "upstream"]),
 ];
 
 /// A file longer than this says more than one thing.
