@@ -53,9 +53,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
 const JOINERS: [&str; 3] = ["app", "lib", "main"];
 
 /// Where each of these crates is spoken, and nowhere else.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: [(&str, &[&str]); 6] = [
     ("sqlx", &["store", "dev"]),
     ("reqwest", &["upstream"]),
+    ("aho_corasick", &["upstream"]),
     ("tonic", &["service", "cli", "app", "proto", "lib"]),
     ("axum", &["simulator", "admin"]),
     // Upstream names it as the provider of TLS.

@@ -52,6 +52,36 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_PAGE_RATE", default_value_t = Lane::Page.published_rate())]
     pub page_rate: f64,
 
+    /// Checks of imports a second that the account admits (BatchCheckImportDevice)
+    #[arg(long, env = "REGISTRAR_CHECK_IMPORT_RATE",
+          default_value_t = Lane::CheckImport.published_rate())]
+    pub check_import_rate: f64,
+
+    /// Imports a second that the account admits (BatchImportDevice)
+    #[arg(long, env = "REGISTRAR_IMPORT_RATE",
+          default_value_t = Lane::Import.published_rate())]
+    pub import_rate: f64,
+
+    /// Pages of imported devices a second that the account admits (QueryImportedDeviceByApplyId)
+    #[arg(long, env = "REGISTRAR_IMPORTED_RATE",
+          default_value_t = Lane::Imported.published_rate())]
+    pub imported_rate: f64,
+
+    /// Look-ups of one device a second that the account admits (QueryDeviceDetail)
+    #[arg(long, env = "REGISTRAR_DETAIL_RATE",
+          default_value_t = Lane::Detail.published_rate())]
+    pub detail_rate: f64,
+
+    /// Look-ups of up to 100 devices a second that the account admits (BatchQueryDeviceDetail)
+    #[arg(long, env = "REGISTRAR_DETAILS_RATE",
+          default_value_t = Lane::Details.published_rate())]
+    pub details_rate: f64,
+
+    /// Look-ups of a product a second that the account admits (QueryProduct)
+    #[arg(long, env = "REGISTRAR_PRODUCT_RATE",
+          default_value_t = Lane::Product.published_rate())]
+    pub product_rate: f64,
+
     /// The share of these rates that is used, from 0.001 to 1; what is left is for others on the
     /// account
     #[arg(long, env = "REGISTRAR_QUOTA_SHARE", default_value_t = 1.0)]
@@ -68,13 +98,8 @@ pub struct Options {
 impl Options {
     /// Refuses settings that no lane can be worked with.
     pub fn check(&self) -> Result<(), String> {
-        let rates = [
-            self.check_rate,
-            self.status_rate,
-            self.register_rate,
-            self.page_rate,
-        ];
-        if rates.iter().any(|rate| !(0.001..=1e9).contains(rate)) {
+        let mut rates = Lane::ALL.iter().map(|lane| self.published(*lane));
+        if rates.any(|rate| !(0.001..=1e9).contains(&rate)) {
             return Err("a rate must be from 0.001 to 1e9 calls a second".into());
         }
         if !(0.001..=1.0).contains(&self.quota_share) {
@@ -93,13 +118,23 @@ impl Options {
     }
 
     fn rate(&self, lane: Lane) -> f64 {
-        let rate = match lane {
+        self.published(lane) * self.quota_share
+    }
+
+    /// What the account admits.
+    fn published(&self, lane: Lane) -> f64 {
+        match lane {
             Lane::Check => self.check_rate,
             Lane::Status => self.status_rate,
             Lane::Register => self.register_rate,
             Lane::Page => self.page_rate,
-        };
-        rate * self.quota_share
+            Lane::CheckImport => self.check_import_rate,
+            Lane::Import => self.import_rate,
+            Lane::Imported => self.imported_rate,
+            Lane::Detail => self.detail_rate,
+            Lane::Details => self.details_rate,
+            Lane::Product => self.product_rate,
+        }
     }
 
     /// From one slot of a lane to the next: the published rate, thinned so that no sliding second

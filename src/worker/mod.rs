@@ -22,7 +22,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    domain::Lane,
+    domain::{Lane, Phase},
     lanes::Lanes,
     store::{Blocking, Store},
     upstream::Client,
@@ -81,6 +81,13 @@ impl Options {
     }
 }
 
+/// The lanes that some phase of a round waits in. The others have a quota and no work of their own,
+/// so looking for it would be for nothing.
+fn lanes_of_rounds() -> impl Iterator<Item = Lane> {
+    let waited_in = |lane: &Lane| Phase::ALL.iter().any(|phase| phase.lane() == Some(*lane));
+    Lane::ALL.iter().copied().filter(waited_in)
+}
+
 /// The workers of one process.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -112,11 +119,11 @@ impl Worker {
         }
     }
 
-    /// Works all lanes until `stop`, then finishes the steps in flight.
+    /// Works all lanes that rounds wait in until `stop`, then finishes the steps in flight.
     pub async fn run(self, stop: CancellationToken) {
         let steps = TaskTracker::new();
         let mut lanes = JoinSet::new();
-        for &lane in Lane::ALL {
+        for lane in lanes_of_rounds() {
             let lane = lane::LaneWorker::new(self.clone(), lane, steps.clone());
             lanes.spawn(lane.run(stop.clone()));
         }
