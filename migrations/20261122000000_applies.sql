@@ -251,6 +251,16 @@ CREATE TABLE lanes (
     CONSTRAINT never_faster CHECK (slowed >= 1)
 );
 
+-- What the upstream says of products.
+CREATE TABLE products (
+    account         text        NOT NULL,
+    product_key     text        NOT NULL,
+    iot_instance_id text        NOT NULL,  -- empty: the public instance
+    auth_type       text        NOT NULL,  -- how its devices authenticate; empty: it does not say
+    learned_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, product_key, iot_instance_id)
+);
+
 -- What the upstream refuses for a reason that reaches further than one call. While a block stands,
 -- one of its rounds is let through now and then, and the first that passes lifts it; so does the end
 -- of the last apply that waits for the product. Those lifted are kept for a while: the time that a

@@ -12,6 +12,7 @@
 
 mod clock;
 mod send;
+mod shown;
 mod slots;
 mod turns;
 
@@ -24,6 +25,7 @@ use crate::{domain::Lane, store::Store};
 pub use self::{
     clock::Clock,
     send::{THROTTLED, TooLate},
+    shown::{Shown, made},
     slots::Slot,
     turns::Turns,
 };

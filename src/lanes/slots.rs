@@ -88,6 +88,15 @@ impl Lanes {
         }))
     }
 
+    /// A slot, or the next one after it where something else than slowness has used it up.
+    pub async fn still_open(&self, lane: Lane, slot: Slot) -> Result<Slot, store::Error> {
+        if Instant::now() < slot.close {
+            return Ok(slot);
+        }
+        let next = self.slots(lane, 1, Duration::ZERO).await?.next();
+        Ok(next.unwrap_or(slot))
+    }
+
     /// Learns from a slot that nobody came in time to use.
     pub fn missed(&self, lane: Lane, slot: Slot) {
         let late = Instant::now().saturating_duration_since(slot.open);

@@ -6,6 +6,8 @@ use crate::domain::{ApplyId, Ordinal};
 /// An upstream apply that created devices of an apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Creation {
+    /// The round that it was of.
+    pub round_no: i32,
     /// The upstream's ApplyId.
     pub upstream_apply: i64,
     /// The place of the first device that it created, or an earlier one.
@@ -26,8 +28,8 @@ impl Store {
     ) -> Result<Vec<Creation>, Error> {
         let creations = sqlx::query_as!(
             Creation,
-            r#"SELECT upstream_apply_id AS "upstream_apply!", created_first AS "first!",
-                      created_last AS "last!"
+            r#"SELECT round_no, upstream_apply_id AS "upstream_apply!",
+                      created_first AS "first!", created_last AS "last!"
                FROM rounds
                WHERE apply_id = $1 AND created_first <= $3 AND created_last >= $2
                ORDER BY created_first, round_no"#,

@@ -11,6 +11,7 @@
 mod accept;
 mod bell;
 mod blocks;
+mod calls;
 mod cancel;
 mod chunk;
 mod claim;
@@ -24,6 +25,7 @@ mod labels;
 mod list;
 mod members;
 mod permits;
+mod products;
 mod queue;
 mod quotas;
 mod read;
@@ -44,6 +46,7 @@ use sqlx::{
 
 pub use bell::{Bell, Listener};
 pub use blocks::{Blocking, Standing};
+pub use calls::BesideCall;
 pub use claim::{Claim, Intent, Look};
 pub use creations::Creation;
 pub use error::Error;
@@ -53,6 +56,7 @@ pub use history::{Entry, Happened, Moment};
 pub use list::Filter;
 pub use members::Members;
 pub use permits::Permits;
+pub use products::KnownProduct;
 pub use quotas::Use;
 pub use read::{DeviceRow, DevicesOfChunk, DevicesPage};
 pub use record::{CallMade, Pages, Record};

@@ -37,6 +37,8 @@ pub struct DevicesOfChunk {
     pub devices: Vec<DeviceRow>,
     /// Where to go on.
     pub next: Ordinal,
+    /// The place after the last device of the chunk.
+    pub end: Ordinal,
     /// Whether the chunk has more of them.
     pub is_cut: bool,
 }
@@ -141,7 +143,8 @@ impl Store {
             let chunk = self.devices_of_chunk(id, from, outcomes, left).await?;
             page.next = chunk.as_ref().map(|chunk| chunk.next);
             let is_full = chunk.as_ref().is_some_and(|chunk| chunk.is_cut);
-            page.devices.extend(chunk.into_iter().flat_map(|chunk| chunk.devices));
+            page.devices
+                .extend(chunk.into_iter().flat_map(|chunk| chunk.devices));
             if is_full {
                 break;
             }
@@ -169,6 +172,7 @@ impl Store {
         let mut chunk = DevicesOfChunk {
             devices: Vec::new(),
             next: first + CHUNK as Ordinal,
+            end: first + row.names.len() as Ordinal,
             is_cut: false,
         };
         let mut reasons = row.reasons()?;

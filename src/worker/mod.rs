@@ -11,9 +11,9 @@ mod ends;
 mod judge;
 mod lane;
 mod pace;
+mod products;
 mod result;
 mod said;
-mod shown;
 mod step;
 
 use std::{sync::Arc, time::Duration};
@@ -95,6 +95,7 @@ pub struct Worker {
     upstream: Client,
     lanes: Lanes,
     pace: Arc<pace::Pace>,
+    products: Arc<products::Products>,
     options: Arc<Options>,
     /// Changes when there may be something new to do.
     wake: watch::Receiver<u64>,
@@ -114,6 +115,7 @@ impl Worker {
             upstream,
             lanes,
             pace: Arc::default(),
+            products: Arc::default(),
             options: Arc::new(options),
             wake,
         }

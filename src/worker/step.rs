@@ -9,13 +9,12 @@ use super::{
     ends::Came,
     judge::{self, Judged, Next},
     result,
-    shown::{self, Shown},
 };
 use crate::{
-    domain::{Lane, Phase, retry::pause_after, round::Event},
-    lanes::{Slot, TooLate},
+    domain::{Lane, Phase, SMALL_ROUND, retry::pause_after, round::Event},
+    lanes::{self, Shown, Slot, TooLate},
     store::{self, CallMade, Claim, Members, Pages, Record},
-    upstream::{Answer, Call, Error, Product, Scope, Verdict},
+    upstream::{Answer, Call, Error, Product, Scope},
 };
 
 /// What is left of a lease when a call must have ended, so that its result can be recorded.
@@ -41,6 +40,15 @@ impl Worker {
                     return self
                         .record(&claim, Some(members), nothing_left(), None)
                         .await;
+                }
+                let mut slot = slot;
+                if members.names.len() > SMALL_ROUND {
+                    if self.is_x509(&claim, product).await? {
+                        let parts = Judged::now(Event::TooLarge);
+                        return self.record(&claim, Some(members), parts, None).await;
+                    }
+                    // Whether it is may have taken its time to find out.
+                    slot = self.lanes.still_open(lane, slot).await?;
                 }
                 let call = self.upstream.check_names(product, members.devices());
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
@@ -175,22 +183,13 @@ impl Worker {
     where
         T: Shown,
     {
-        let (result, message, scope) = match &answer.outcome {
-            Ok(ok) => (ok.result(), None, None),
-            Err(error) => {
-                log(claim, lane, error);
-                if error.scope == Scope::Apply {
-                    // Its block is probed as often.
-                    judged.pause = judged.pause.max(self.options.probe_every);
-                }
-                let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
-                (
-                    result,
-                    Some(error.message.clone()),
-                    Some(shown::scope(error.scope)),
-                )
+        if let Err(error) = &answer.outcome {
+            log(claim, lane, error);
+            if error.scope == Scope::Apply {
+                // Its block is probed as often.
+                judged.pause = judged.pause.max(self.options.probe_every);
             }
-        };
+        }
         let came = Came {
             lane,
             claim,
@@ -198,24 +197,8 @@ impl Worker {
             now: answer.at,
         };
         let judged = self.options.waits.end(&self.store, came, judged).await?;
-        let made = CallMade {
-            lane,
-            upstream_apply: answer
-                .outcome
-                .as_ref()
-                .ok()
-                .and_then(upstream_apply)
-                .or(claim.round.upstream_apply),
-            took: answer.took,
-            result,
-            message,
-            request_id: answer.request_id,
-            scope,
-            judged: answer
-                .outcome
-                .as_ref()
-                .map_or_else(|error| error.verdict == Verdict::Final, |_| true),
-        };
+        let about = answer.outcome.as_ref().ok().and_then(upstream_apply);
+        let made = lanes::made(lane, about.or(claim.round.upstream_apply), &answer);
         self.record(claim, members, judged, Some(made)).await
     }
 
