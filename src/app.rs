@@ -22,6 +22,7 @@ use crate::{
     admin,
     cli::{self, Submit},
     config::{Command, Config, Dev, Doctor, Migrate, Serve, Simulate},
+    credentials::Credentials,
     dev::Database,
     doctor,
     hub::Hub,
@@ -201,18 +202,26 @@ async fn serve(
 
     let mut tasks = Essentials::new(stop);
     let hub = Hub::new(store.clone(), &rooms.hub);
-    let rates = rooms.lanes.rates();
+    let (rates, probe_every) = (rooms.lanes.rates(), rooms.worker.probe_every);
     let lanes = Lanes::new(store.clone(), rooms.lanes);
     let worker = Worker::new(
         store.clone(),
-        upstream,
+        upstream.clone(),
         lanes.clone(),
         rooms.worker,
         hub.moved(),
     );
+    let credentials = Credentials::new(
+        store.clone(),
+        upstream,
+        lanes.clone(),
+        rooms.credentials,
+        probe_every,
+    );
     let service = Service::new(
         store.clone(),
         hub.clone(),
+        credentials,
         rates,
         &rooms.service,
         stop.clone(),

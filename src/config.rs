@@ -5,7 +5,8 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    cli, dev, doctor, hub, lanes, service, simulator, store, telemetry, upstream, vault, worker,
+    cli, credentials, dev, doctor, hub, lanes, service, simulator, store, telemetry, upstream,
+    vault, worker,
 };
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
@@ -77,6 +78,8 @@ pub struct Rooms {
     pub vault: vault::Options,
     #[command(flatten)]
     pub worker: worker::Options,
+    #[command(flatten)]
+    pub credentials: credentials::Options,
     #[command(flatten)]
     pub hub: hub::Options,
     #[command(flatten)]
@@ -222,14 +225,18 @@ impl Serve {
             return Err("at least 2 connections to the database are needed".into());
         }
         let service = &self.rooms.service;
-        if service.submissions_at_once == 0 || service.streams_per_connection == 0 {
-            return Err("at least one submission and one stream must be allowed".into());
+        if service.submissions_at_once == 0
+            || service.streams_per_connection == 0
+            || service.exports_at_once == 0
+        {
+            return Err("at least one submission, export and stream must be allowed".into());
         }
         let short = Duration::from_millis(1);
         for (name, every) in [
             ("look-every", self.rooms.hub.look_every),
             ("heartbeat", service.heartbeat),
             ("call-timeout", service.call_timeout),
+            ("export-patience", self.rooms.credentials.export_patience),
             ("probe-every", worker.probe_every),
         ] {
             if every < short {
