@@ -261,7 +261,10 @@ async fn a_command_that_does_not_end_is_ended_with_all_that_it_started() {
 #[tokio::test]
 async fn a_file_is_made_for_its_owner_alone_and_once() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("keys");
+    let path = dir.path().join("data/keys");
+    fs::create_dir(dir.path().join("data")).unwrap();
+    // What a process that was killed left behind, for all to read.
+    fs::write(dir.path().join("data/keys.unfinished"), "dev:").unwrap();
 
     write_new_key_file(&path, "dev").unwrap();
 
@@ -274,7 +277,8 @@ async fn a_file_is_made_for_its_owner_alone_and_once() {
     write_new_key_file(&path, "other").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), made);
     assert_ne!(*new_key_line("dev"), made);
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    let files = fs::read_dir(dir.path().join("data")).unwrap();
+    assert_eq!(files.count(), 1);
 }
 
 #[tokio::test]

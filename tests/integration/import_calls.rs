@@ -94,8 +94,9 @@ async fn a_device_is_looked_up_with_its_secret_and_its_absence_is_told() {
     let detail = there.outcome.expect("it is there");
     assert_eq!(detail.secret.as_ref(), Some(&secrets[0]));
     assert!(absent.outcome.expect_err("it is absent").no_such_device());
-    let found = ask(client.details(LAMPS, ["lamp-1"])).await;
+    let found = ask(client.details(LAMPS, ["lamp-2", "lamp-1"])).await;
     let found = found.outcome.expect("they are looked up");
+    assert_eq!(found.len(), 1);
     assert_eq!(
         (found[0].name.as_str(), &found[0].iot_id),
         ("lamp-1", &detail.iot_id)
