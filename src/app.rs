@@ -29,6 +29,7 @@ use crate::{
     simulator::{self, Simulator},
     store::{self, Store},
     upstream::Client,
+    vault::{self, Vault},
     worker::Worker,
 };
 
@@ -192,6 +193,7 @@ async fn serve(
     let store = open_store(&rooms.store)?.with_blocking(rooms.worker.blocking());
     store.check_schema().await?;
     let upstream = Client::new(&rooms.upstream)?;
+    let vault = Vault::open(&rooms.vault).await?;
     let listener = bind(settings.listen, "--listen").await?;
     let admin_listener = bind(settings.admin_listen, "--admin-listen").await?;
     let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -222,6 +224,7 @@ async fn serve(
         "retention",
         endless(async move { retained.retain(&retention, &until).await }),
     );
+    tasks.spawn("vault", endless(vault.watch(stop.clone())));
     tasks.spawn("hub", endless(hub.run(stop.clone())));
     tasks.spawn("worker", endless(worker.run(stop.clone())));
     tasks.spawn(
@@ -312,6 +315,15 @@ async fn dev_on_database(
         simulator = %listener.local_addr()?,
         "dev keeps its data here and simulates the upstream there"
     );
+    let vault = &mut settings.serve.rooms.vault;
+    if vault.names_no_source() {
+        let keys = settings.dev.data_dir.join("secret-keys");
+        vault::write_new_key_file(&keys, "dev").with_context(|| {
+            let keys = keys.display();
+            format!("the keys that seal device secrets cannot be written to {keys}")
+        })?;
+        vault.secret_keys_file = Some(keys);
+    }
     let upstream = &mut settings.serve.rooms.upstream;
     upstream.upstream_url = Some(format!("http://{}", listener.local_addr()?));
     upstream.upstream_access_key_id = Some(simulator::ACCESS_KEY_ID.to_owned());

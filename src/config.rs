@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{cli, dev, doctor, hub, service, simulator, store, telemetry, upstream, worker};
+use crate::{cli, dev, doctor, hub, service, simulator, store, telemetry, upstream, vault, worker};
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
 #[derive(Debug, Parser)]
@@ -69,6 +69,8 @@ pub struct Rooms {
     pub retention: store::Retention,
     #[command(flatten)]
     pub upstream: upstream::Options,
+    #[command(flatten)]
+    pub vault: vault::Options,
     #[command(flatten)]
     pub worker: worker::Options,
     #[command(flatten)]
@@ -216,6 +218,7 @@ impl Serve {
         let worker = &self.rooms.worker;
         worker.check()?;
         self.rooms.retention.check()?;
+        self.rooms.vault.check()?;
         if self.rooms.store.database_connections < 2 {
             return Err("at least 2 connections to the database are needed".into());
         }
@@ -307,6 +310,13 @@ mod tests {
             &["--retain-for", "0s"],
             &["--max-queued-devices", "99999"],
             &["--simulator-exists", "nonsense"],
+            &["--secret-keys", "k1:short"],
+            &[
+                "--secret-keys-file",
+                "keys",
+                "--secret-keys-command",
+                "cat keys",
+            ],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
         }

@@ -19,6 +19,7 @@ pub mod config;
 
 pub mod domain;
 pub mod store;
+pub mod vault;
 
 pub mod upstream;
 pub mod worker;

@@ -9,10 +9,12 @@ mod simulator_docs;
 
 /// Which rooms a room may name, besides itself. `proto` is the generated messages. A file beside
 /// the rooms (`config.rs`) counts as a room of its own.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("upstream", &["domain"]),
+    // It seals what others store, and stores nothing.
+    ("vault", &["domain"]),
     ("hub", &["domain", "store"]),
     ("worker", &["domain", "store", "upstream"]),
     // It looks at an account before there is a database.
@@ -30,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
         &[
             "store",
             "upstream",
+            "vault",
             "hub",
             "worker",
             "doctor",
@@ -48,11 +51,14 @@ const ARROWS: [(&str, &[&str]); 14] = [
 const JOINERS: [&str; 3] = ["app", "lib", "main"];
 
 /// Where each of these crates is spoken, and nowhere else.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 6] = [
     ("sqlx", &["store", "dev"]),
     ("reqwest", &["upstream"]),
+    ("aho_corasick", &["upstream"]),
     ("tonic", &["service", "cli", "app", "proto", "lib"]),
     ("axum", &["simulator", "admin"]),
+    // Upstream names it as the provider of TLS.
+    ("ring", &["vault", "upstream"]),
 ];
 
 /// A file longer than this says more than one thing.

@@ -23,8 +23,13 @@ pub(super) fn permissions(evidence: &Evidence) -> Vec<Line> {
 fn permission(lane: Lane, heard: &Heard<()>) -> Line {
     match &heard.outcome {
         Ok(()) => match lane {
-            Lane::Status | Lane::Page => Line::ok("permission", "allowed"),
-            Lane::Check | Lane::Register => Line::warn(
+            Lane::Status
+            | Lane::Page
+            | Lane::Imported
+            | Lane::Detail
+            | Lane::Details
+            | Lane::Product => Line::ok("permission", "allowed"),
+            Lane::Check | Lane::Register | Lane::CheckImport | Lane::Import => Line::warn(
                 "permission",
                 "allowed, and the upstream took a call that held nothing to do",
                 "nothing came of it; but the upstream is not quite as its documents say",

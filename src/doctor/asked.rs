@@ -12,7 +12,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::Options;
@@ -27,6 +26,10 @@ const NO_APPLY: i64 = i64::MAX;
 
 /// Stands for the product where none is given. No ProductKey has a hyphen, so it is nobody's.
 const NO_PRODUCT: &str = "registrar-doctor";
+
+/// The lanes that are looked at, in the order in which they are asked: those that registering by
+/// name needs.
+pub(super) const LANES: [Lane; 4] = [Lane::Check, Lane::Status, Lane::Register, Lane::Page];
 
 /// Sends of one call that is throttled, or whose date was refused. Quotas count over a second, so
 /// a second later the answer tells what others on the account do.
@@ -68,7 +71,8 @@ pub(super) enum Obstacle {
     Account,
 }
 
-/// Asks everything there is to ask, each question for at most `within`.
+/// Asks everything there is to ask, each question for at most `within`. What is asked of the lanes
+/// is refused; the table above says why it must be.
 pub(super) async fn gather(client: &Client, options: &Options, within: Duration) -> Evidence {
     let subject = Product {
         product_key: options.product_key().unwrap_or(NO_PRODUCT),
@@ -78,35 +82,26 @@ pub(super) async fn gather(client: &Client, options: &Options, within: Duration)
     let lanes = match product.obstacle() {
         Some(_) => Vec::new(),
         None => {
-            let lanes = Lane::ALL.iter();
-            join_all(lanes.map(|lane| probe(client, subject, *lane, within))).await
+            let names = client.check_names(subject, []);
+            let status = client.status(subject, NO_APPLY);
+            let register = client.register(subject, NO_APPLY);
+            let page = client.page(subject, NO_APPLY, 1);
+            let (names, status, register, page) = tokio::join!(
+                ask(&names, within),
+                ask(&status, within),
+                ask(&register, within),
+                ask(&page, within),
+            );
+            let heard = [
+                names.drop_data(),
+                status.drop_data(),
+                register.drop_data(),
+                page.drop_data(),
+            ];
+            LANES.into_iter().zip(heard).collect()
         }
     };
     Evidence { product, lanes }
-}
-
-/// Asks something of this lane that is refused; the table above says why it must be.
-async fn probe(
-    client: &Client,
-    subject: Product<'_>,
-    lane: Lane,
-    within: Duration,
-) -> (Lane, Heard<()>) {
-    let heard = match lane {
-        Lane::Check => ask(&client.check_names(subject, []), within)
-            .await
-            .drop_data(),
-        Lane::Status => ask(&client.status(subject, NO_APPLY), within)
-            .await
-            .drop_data(),
-        Lane::Register => ask(&client.register(subject, NO_APPLY), within)
-            .await
-            .drop_data(),
-        Lane::Page => ask(&client.page(subject, NO_APPLY, 1), within)
-            .await
-            .drop_data(),
-    };
-    (lane, heard)
 }
 
 async fn ask<T>(call: &Call<T>, within: Duration) -> Heard<T> {

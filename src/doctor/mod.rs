@@ -21,7 +21,10 @@ use crate::{
     upstream::{self, Client},
 };
 
-use self::{asked::Evidence, report::Line};
+use self::{
+    asked::{Evidence, LANES},
+    report::Line,
+};
 
 pub use self::report::Report;
 
@@ -115,7 +118,7 @@ fn judged(
     match stopped(&lines) {
         Some(why) => lines.push(Line::skip("quota", why)),
         None => {
-            let rates = rates.iter();
+            let rates = rates.iter().filter(|(lane, _)| LANES.contains(lane));
             lines.extend(rates.map(|(lane, rate)| actions::quota(*lane, *rate, evidence)));
         }
     }

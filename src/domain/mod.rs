@@ -14,6 +14,7 @@ pub mod reason;
 pub mod request;
 pub mod retry;
 pub mod round;
+pub mod secret;
 pub mod submission;
 pub mod waiting;
 
@@ -24,6 +25,7 @@ pub use outcome::{Counts, Outcome};
 pub use reason::{Reason, ReasonCode};
 pub use request::{Fingerprint, RequestKey};
 pub use round::{Phase, Round};
+pub use secret::DeviceSecret;
 pub use submission::Submission;
 
 /// Devices stored in one row, and the most that the upstream takes in one check.

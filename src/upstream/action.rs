@@ -8,6 +8,11 @@ pub enum Action {
     BatchRegisterDeviceWithApplyId,
     QueryPageByApplyId,
     QueryProduct,
+    BatchCheckImportDevice,
+    BatchImportDevice,
+    QueryImportedDeviceByApplyId,
+    QueryDeviceDetail,
+    BatchQueryDeviceDetail,
 }
 
 /// Which product a call is about.
@@ -19,6 +24,11 @@ pub struct Product<'a> {
 }
 
 impl Action {
+    /// Whether a call of it holds device secrets.
+    pub(super) fn brings_secrets(self) -> bool {
+        matches!(self, Self::BatchCheckImportDevice | Self::BatchImportDevice)
+    }
+
     /// As the upstream spells it.
     pub fn name(self) -> &'static str {
         match self {
@@ -27,6 +37,11 @@ impl Action {
             Self::BatchRegisterDeviceWithApplyId => "BatchRegisterDeviceWithApplyId",
             Self::QueryPageByApplyId => "QueryPageByApplyId",
             Self::QueryProduct => "QueryProduct",
+            Self::BatchCheckImportDevice => "BatchCheckImportDevice",
+            Self::BatchImportDevice => "BatchImportDevice",
+            Self::QueryImportedDeviceByApplyId => "QueryImportedDeviceByApplyId",
+            Self::QueryDeviceDetail => "QueryDeviceDetail",
+            Self::BatchQueryDeviceDetail => "BatchQueryDeviceDetail",
         }
     }
 }

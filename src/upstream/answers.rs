@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::upstream::{loose::Object, refused::Refused, secret::Redaction, wire::Envelope};
+use crate::upstream::{asked::Asked, loose::Object, refused::Refused, wire::Envelope};
 
 /// A check was queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,23 +49,39 @@ pub struct Page {
     pub page_count: Option<u32>,
 }
 
-/// An answer to one action, taken from the envelope of a success; `None` if it is not all there.
-pub(super) type Take<T> = fn(Envelope, &Redaction) -> Option<T>;
+/// The answer of a success.
+pub(super) struct Success<'a> {
+    pub(super) envelope: Envelope,
+    /// As it came, for who wants more of it than envelopes have, such as secrets.
+    pub(super) body: &'a [u8],
+    pub(super) asked: &'a Asked,
+}
 
-pub(super) fn checked(mut envelope: Envelope, _: &Redaction) -> Option<Checked> {
-    let apply_id = envelope.take_data()?.apply_id.0.filter(|id| *id > 0)?;
+/// The answer to one action, taken from a success; `None` if it is not all there.
+pub(super) type Take<T> = fn(Success<'_>) -> Option<T>;
+
+pub(super) fn checked(mut success: Success<'_>) -> Option<Checked> {
+    let apply_id = success
+        .envelope
+        .take_data()?
+        .apply_id
+        .0
+        .filter(|id| *id > 0)?;
     Some(Checked { apply_id })
 }
 
 // That it succeeded is all of this answer; `Option` only makes it a `Take`.
-pub(super) fn registered(mut envelope: Envelope, _: &Redaction) -> Option<Registered> {
+pub(super) fn registered(mut success: Success<'_>) -> Option<Registered> {
     Some(Registered {
-        apply_id: envelope.take_data().and_then(|data| data.apply_id.0),
+        apply_id: success
+            .envelope
+            .take_data()
+            .and_then(|data| data.apply_id.0),
     })
 }
 
-pub(super) fn status(mut envelope: Envelope, redaction: &Redaction) -> Option<Status> {
-    let mut data = envelope.take_data()?;
+pub(super) fn status(mut success: Success<'_>) -> Option<Status> {
+    let mut data = success.envelope.take_data()?;
     let phase = match data.status.0.take()?.as_str() {
         "CHECK" => Phase::Check,
         "CHECK_SUCCESS" => Phase::CheckSuccess,
@@ -73,16 +89,17 @@ pub(super) fn status(mut envelope: Envelope, redaction: &Redaction) -> Option<St
         "CREATE" => Phase::Create,
         "CREATE_SUCCESS" => Phase::CreateSuccess,
         "CREATE_FAILED" => Phase::CreateFailed,
-        other => Phase::Other(redaction.clean(other)),
+        other => Phase::Other(success.asked.clean(other)),
     };
     Some(Status {
         phase,
         valid: mem::take(&mut data.valid_list.0),
-        invalid: data.refused(redaction),
+        invalid: data.refused(success.asked),
     })
 }
 
-pub(super) fn page(envelope: Envelope, _: &Redaction) -> Option<Page> {
+pub(super) fn page(success: Success<'_>) -> Option<Page> {
+    let envelope = success.envelope;
     let rows = envelope.apply_device_list.0.into_iter();
     let page_count = envelope.page_count.0;
     Some(Page {
@@ -98,7 +115,11 @@ mod tests {
     use crate::upstream::refused::Kind;
 
     fn read<T>(take: Take<T>, json: &str) -> Option<T> {
-        take(Envelope::parse(json.as_bytes())?, &Redaction::of([]))
+        take(Success {
+            envelope: Envelope::parse(json.as_bytes())?,
+            body: json.as_bytes(),
+            asked: &Asked::nothing(),
+        })
     }
 
     fn refused(name: &str, text: Option<&str>, kind: Kind) -> Refused {

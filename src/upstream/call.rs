@@ -1,6 +1,6 @@
 //! One call: prepared ahead of its slot, sent as often as asked, judged when it ends.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use time::OffsetDateTime;
@@ -12,6 +12,7 @@ use crate::upstream::{
     Client,
     action::Action,
     answers::Take,
+    asked::Asked,
     clock::{self, Lesson},
     errors::{Error, Scope},
     heard::Heard,
@@ -26,16 +27,26 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// `\u` escapes) and two messages each are about 5 MB.
 pub(super) const MAX_ANSWER: u64 = 16 << 20;
 
-/// A prepared call: body built and hashed; nothing sent yet. Each send has a new nonce.
+/// A prepared call: body built and hashed; nothing sent yet. Each send has a new nonce, unless it is
+/// given one.
 #[derive(Clone)]
 pub struct Call<T> {
     client: Client,
     action: Action,
     query: String,
-    /// Empty with all actions but the check.
-    body: Bytes,
+    /// With the body, which is empty with most actions.
+    asked: Arc<Asked>,
     body_sha256: String,
     take: Take<T>,
+}
+
+/// What sets a request apart from others that ask for the same. With it, the same call by the same
+/// key makes the same request to the last byte, so that the gateway knows one that it has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    pub nonce: Uuid,
+    /// As it is signed, in whole seconds.
+    pub date: OffsetDateTime,
 }
 
 /// What became of one send.
@@ -60,7 +71,7 @@ impl<T> fmt::Debug for Call<T> {
         f.debug_struct("Call")
             .field("action", &self.action)
             .field("query", &self.query)
-            .field("body_bytes", &self.body.len())
+            .field("body_bytes", &self.asked.body().len())
             .finish_non_exhaustive()
     }
 }
@@ -78,8 +89,20 @@ impl<T> Call<T> {
             client: client.clone(),
             action,
             query,
-            body,
+            asked: Arc::new(Asked::new(action, body, &client.shared.redaction)),
             body_sha256,
+            take,
+        }
+    }
+
+    /// The same call, of whose answer something else is wanted.
+    pub(super) fn taking<U>(self, take: Take<U>) -> Call<U> {
+        Call {
+            client: self.client,
+            action: self.action,
+            query: self.query,
+            asked: self.asked,
+            body_sha256: self.body_sha256,
             take,
         }
     }
@@ -91,9 +114,24 @@ impl<T> Call<T> {
     /// Sends now, giving up at `deadline`, and never later than the client's own timeout. `date`
     /// is the one that is signed; `None` means now. At most one request reaches the upstream.
     pub async fn send(&self, deadline: Instant, date: Option<OffsetDateTime>) -> Answer<T> {
+        let stamp = Stamp {
+            nonce: Uuid::new_v4(),
+            date: date.unwrap_or_else(|| self.client.now()),
+        };
+        self.send_as(stamp, date.is_some(), deadline).await
+    }
+
+    /// Sends with this nonce and this date, as [`Self::send`] otherwise: for a call that must not be
+    /// carried out twice, whose answer was lost. [`Error::nonce_used`] then tells that it had
+    /// arrived, and [`Error::expired`] that nobody can tell this way any more.
+    pub async fn send_stamped(&self, deadline: Instant, stamp: Stamp) -> Answer<T> {
+        self.send_as(stamp, true, deadline).await
+    }
+
+    /// `asked` tells that the caller has chosen the date.
+    async fn send_as(&self, stamp: Stamp, asked: bool, deadline: Instant) -> Answer<T> {
         let begun = Instant::now();
         let deadline = deadline.min(begun + self.client.shared.timeout);
-        let signed = date.unwrap_or_else(|| self.client.shared.clock.now());
         let mut heard = Heard::default();
         let body = if deadline <= begun {
             Err(Error::unsent(
@@ -103,13 +141,13 @@ impl<T> Call<T> {
         } else {
             // Also a connection that was still being made ends here as "may have been done";
             // the connect timeout, being shorter, nearly always comes first.
-            tokio::time::timeout_at(deadline, self.exchange(signed, &mut heard))
+            tokio::time::timeout_at(deadline, self.exchange(stamp, &mut heard))
                 .await
                 .unwrap_or_else(|_| Err(Error::unclear("the answer did not come in time", None)))
         };
         let outcome = body
             .and_then(|body| self.read(&body, &mut heard))
-            .map_err(|error| self.with_hints(error, &heard, signed, date.is_some()));
+            .map_err(|error| self.with_hints(error, &heard, stamp.date, asked));
         let at = heard.date.as_deref().and_then(clock::parse);
         Answer {
             outcome,
@@ -122,15 +160,15 @@ impl<T> Call<T> {
     }
 
     /// Sends the request and reads the whole of the answer.
-    async fn exchange(&self, signed: OffsetDateTime, heard: &mut Heard) -> Result<Vec<u8>, Error> {
+    async fn exchange(&self, stamp: Stamp, heard: &mut Heard) -> Result<Vec<u8>, Error> {
         let shared = &self.client.shared;
         let mut url = shared.origin.clone();
         url.set_query(Some(&self.query));
         let request = shared
             .http
             .post(url)
-            .headers(self.headers(signed))
-            .body(self.body.clone());
+            .headers(self.headers(stamp))
+            .body(self.asked.body().clone());
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 Error::unsent("the upstream cannot be reached", Some(error))
@@ -138,7 +176,7 @@ impl<T> Call<T> {
                 Error::unclear("the connection broke before an answer came", Some(error))
             }
         })?;
-        heard.listen(&response, &shared.redaction);
+        heard.listen(&response, &self.asked);
         if response
             .content_length()
             .is_some_and(|length| length > MAX_ANSWER)
@@ -158,17 +196,18 @@ impl<T> Call<T> {
         }
     }
 
-    fn headers(&self, signed: OffsetDateTime) -> HeaderMap {
+    fn headers(&self, stamp: Stamp) -> HeaderMap {
         let shared = &self.client.shared;
+        let has_body = !self.asked.body().is_empty();
         let request = Request {
             action: self.action.name(),
             host: &shared.host,
             query: &self.query,
-            content_type: (!self.body.is_empty()).then_some(FORM),
+            content_type: has_body.then_some(FORM),
             body_sha256: &self.body_sha256,
             user_agent: USER_AGENT,
-            date: &clock::format(signed),
-            nonce: &Uuid::new_v4().to_string(),
+            date: &clock::format(stamp.date),
+            nonce: &stamp.nonce.to_string(),
         };
         let mut headers = HeaderMap::new();
         for (name, value) in request.sign(&shared.credentials) {
@@ -177,7 +216,7 @@ impl<T> Call<T> {
             value.set_sensitive(matches!(name, "authorization" | "x-acs-security-token"));
             headers.insert(name, value);
         }
-        if self.body.is_empty() {
+        if !has_body {
             // Left to itself, the HTTP client says nothing about a body that is not there.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -189,9 +228,9 @@ impl<T> Call<T> {
         let reply = Reply {
             http_status: heard.http_status.unwrap_or_default(),
             body,
-            asked: &self.body,
+            asked: &self.asked,
         };
-        let (request_id, read) = reply.read(self.take, &self.client.shared.redaction);
+        let (request_id, read) = reply.read(self.take);
         heard.request_id = request_id.or(heard.request_id.take());
         read
     }

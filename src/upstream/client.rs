@@ -5,12 +5,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use reqwest::{Url, redirect, retry};
 use tokio_util::bytes::Bytes;
+use uuid::Uuid;
 
 use crate::upstream::{
     Options,
     action::{Action, Product},
     answers::{self, Checked, Page, Registered, Status, Take},
-    call::Call,
+    call::{Call, Stamp},
     clock::Clock,
     form::{self, Pairs},
     product::{self, ProductInfo},
@@ -19,7 +20,7 @@ use crate::upstream::{
 };
 
 /// What result pages are asked for: the most that the upstream documents allow.
-const PAGE_SIZE: &str = "50";
+pub(super) const PAGE_SIZE: &str = "50";
 
 /// Idle connections that are kept, enough for every lane at its published rate.
 const IDLE_CONNECTIONS: usize = 64;
@@ -104,6 +105,14 @@ impl Client {
         self.shared.clock.now()
     }
 
+    /// What the next request would be stamped with, for one that has to be remembered first.
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            nonce: Uuid::new_v4(),
+            date: self.now(),
+        }
+    }
+
     /// Asks whether these devices (name, nickname) could be registered: at most 10,000, or 1,000
     /// of a product with X.509. The upstream drops what exceeds that in silence.
     pub fn check_names<'n>(
@@ -179,7 +188,7 @@ impl Client {
         self.shared.credentials.token.is_some()
     }
 
-    fn bodyless<T>(&self, action: Action, query: Pairs, take: Take<T>) -> Call<T> {
+    pub(super) fn bodyless<T>(&self, action: Action, query: Pairs, take: Take<T>) -> Call<T> {
         Call::new(self, action, query.query(), Bytes::new(), take)
     }
 }

@@ -49,7 +49,12 @@ impl Clock {
         asked: bool,
     ) -> Lesson {
         let Some(theirs) = header.and_then(parse) else {
-            return Lesson::Nothing;
+            // Of our own clock nothing is known; that the date was old when it was sent is.
+            let age = self.now() - signed;
+            return match asked && age.whole_seconds() > AGREE {
+                true => Lesson::OldDate,
+                false => Lesson::Nothing,
+            };
         };
         if (theirs - self.now()).whole_seconds().abs() > AGREE {
             let offset = (theirs - wall_clock()).whole_seconds();
@@ -160,5 +165,8 @@ mod tests {
         let lesson = clock.learn(Some(&header(now)), now - Duration::minutes(20), true);
 
         assert_eq!(lesson, Lesson::OldDate);
+        let lesson = clock.learn(None, now - Duration::minutes(20), true);
+        assert_eq!(lesson, Lesson::OldDate);
+        assert_eq!(clock.learn(None, now, true), Lesson::Nothing);
     }
 }

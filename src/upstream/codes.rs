@@ -76,6 +76,33 @@ pub(super) fn judge(code: &str) -> Option<(Verdict, Scope)> {
     })
 }
 
+/// The families of codes that [`judge`] knows by how they begin, and those of them that documents
+/// have.
+const FAMILIES: [(&str, &[&str]); 7] = [
+    ("throttling", &["", ".user", ".api"]),
+    ("invalidaccesskey", &["id.notfound", "id.inactive"]),
+    ("signaturedoesnotmatch", &[""]),
+    ("incompletesignature", &[""]),
+    (
+        "invalidsecuritytoken",
+        &[".expired", ".malformed", ".mismatchwithaccesskey"],
+    ),
+    ("invalidtimestamp", &[".expired", ".format"]),
+    ("forbidden", &[".ram"]),
+];
+
+/// Whether a document has this very code.
+pub(super) fn is_documented(code: &str) -> bool {
+    let code = code.to_ascii_lowercase();
+    let family = FAMILIES
+        .into_iter()
+        .find_map(|(begin, ends)| Some((code.strip_prefix(begin)?, ends)));
+    match family {
+        Some((end, ends)) => ends.contains(&end),
+        None => judge(&code).is_some(),
+    }
+}
+
 /// What the code says of devices that are listed without a word.
 pub(super) fn kind_of_code(code: &str) -> Kind {
     match code.to_ascii_lowercase().as_str() {

@@ -18,7 +18,7 @@ pub struct Error {
     pub message: String,
     /// How long the upstream asked us to wait, at most an hour.
     pub retry_after: Option<Duration>,
-    /// The devices that a refusal of a check names.
+    /// The devices that a refusal names, each once.
     pub refused: Vec<Refused>,
     /// The clock was wrong and has been set by the upstream's own since this call was signed; the
     /// same call, sent without a date of the caller's, is worth an immediate repeat.
@@ -73,6 +73,17 @@ impl Error {
     /// of it.
     pub fn nonce_used(&self) -> bool {
         self.is("SignatureNonceUsed")
+    }
+
+    /// The date of the request was too old when it arrived; of an earlier sending of the same one it
+    /// says nothing.
+    pub fn expired(&self) -> bool {
+        self.is("InvalidTimeStamp.Expired")
+    }
+
+    /// The upstream has no device of this name, or did not when it looked.
+    pub fn no_such_device(&self) -> bool {
+        self.is("iot.device.NotExistedDevice")
     }
 
     fn is(&self, code: &str) -> bool {
@@ -200,6 +211,9 @@ mod tests {
         assert!(refused(200, "iot.device.DeviceApplyIsNotFound").not_found());
         assert!(refused(200, "iot.device.CreateDeviceTaskIsRunning").running());
         assert!(refused(400, "SignatureNonceUsed").nonce_used());
+        assert!(refused(400, "InvalidTimeStamp.Expired").expired());
+        assert!(!refused(400, "InvalidTimeStamp.Format").expired());
+        assert!(refused(200, "iot.device.NotExistedDevice").no_such_device());
         assert!(!refused(400, "Throttling").not_found());
     }
 

@@ -1,6 +1,9 @@
 //! The parameters of a call, in the forms in which they travel: query and form body.
 
-use crate::upstream::{action::Product, signature::encode};
+use crate::{
+    domain::DeviceSecret,
+    upstream::{action::Product, signature::encode},
+};
 
 /// `name=value` joined by `&`, values encoded. The names need no encoding.
 #[derive(Default)]
@@ -62,6 +65,25 @@ pub(super) fn devices<'n>(devices: impl IntoIterator<Item = (&'n str, Option<&'n
         form.add(&format!("DeviceNameList.{number}.DeviceName"), name);
         if let Some(nickname) = nickname {
             form.add(&format!("DeviceNameList.{number}.DeviceNickname"), nickname);
+        }
+    }
+    form.0
+}
+
+/// The form body of an import of these devices (name, secret, serial number). An empty serial number
+/// is none.
+pub(super) fn imports<'n>(
+    devices: impl IntoIterator<Item = (&'n str, &'n DeviceSecret, Option<&'n str>)>,
+) -> String {
+    let mut form = Pairs::default();
+    for (number, (name, secret, sn)) in (1..).zip(devices) {
+        form.add(&format!("DeviceList.{number}.DeviceName"), name);
+        form.add(
+            &format!("DeviceList.{number}.DeviceSecret"),
+            secret.reveal(),
+        );
+        if let Some(sn) = sn.filter(|sn| !sn.is_empty()) {
+            form.add(&format!("DeviceList.{number}.Sn"), sn);
         }
     }
     form.0

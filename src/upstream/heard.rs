@@ -7,7 +7,7 @@ use reqwest::{
     header::{DATE, RETRY_AFTER},
 };
 
-use crate::upstream::{clock, secret::Redaction};
+use crate::upstream::{asked::Asked, clock};
 
 /// The longest pause that the upstream may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -23,20 +23,21 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    pub(super) fn listen(&mut self, response: &Response, redaction: &Redaction) {
-        let header = |name: &str| {
-            let text = response.headers().get(name)?.to_str().ok()?;
-            Some(redaction.clean(text)).filter(|text| !text.is_empty())
-        };
+    pub(super) fn listen(&mut self, response: &Response, asked: &Asked) {
+        let header = |name: &str| response.headers().get(name)?.to_str().ok();
         let number = |name: &str| {
             header(name)?
+                .trim()
                 .parse::<u64>()
                 .ok()
                 .filter(|number| *number > 0)
         };
         self.http_status = Some(response.status().as_u16());
-        self.request_id = header("x-acs-request-id");
-        self.date = header(DATE.as_str());
+        let request_id = header("x-acs-request-id").map(|text| asked.clean(text));
+        self.request_id = request_id.filter(|text| !text.is_empty());
+        // Only a date is kept, so that it needs no cleaning.
+        let date = header(DATE.as_str()).filter(|text| clock::parse(text).is_some());
+        self.date = date.map(str::to_owned);
         // Taken now, since a long body would make the date look old.
         self.skew = self.date.as_deref().and_then(clock::skew);
         self.retry_after = number("x-acs-retry-after")

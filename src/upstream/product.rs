@@ -1,6 +1,6 @@
 //! What the upstream knows of a product.
 
-use crate::upstream::{loose::Text, secret::Redaction, wire::Envelope};
+use crate::upstream::{answers::Success, loose::Text};
 
 /// A product, as far as registering its devices depends on it. Texts have at most 256 bytes. The
 /// answer holds the product's secret too, which is not read.
@@ -25,10 +25,10 @@ impl ProductInfo {
 }
 
 /// All fields are optional, but there must be something to have them.
-pub(super) fn product(mut envelope: Envelope, redaction: &Redaction) -> Option<ProductInfo> {
-    let data = envelope.take_data()?;
+pub(super) fn product(mut success: Success<'_>) -> Option<ProductInfo> {
+    let data = success.envelope.take_data()?;
     let clean = |text: Text| {
-        let text = text.0.map(|text| redaction.clean(&text));
+        let text = text.0.map(|text| success.asked.clean(&text));
         text.filter(|text| !text.is_empty())
     };
     Some(ProductInfo {
@@ -42,9 +42,14 @@ pub(super) fn product(mut envelope: Envelope, redaction: &Redaction) -> Option<P
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::{asked::Asked, wire::Envelope};
 
     fn read(json: &str) -> Option<ProductInfo> {
-        product(Envelope::parse(json.as_bytes())?, &Redaction::of([]))
+        product(Success {
+            envelope: Envelope::parse(json.as_bytes())?,
+            body: json.as_bytes(),
+            asked: &Asked::nothing(),
+        })
     }
 
     #[test]

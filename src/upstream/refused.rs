@@ -1,15 +1,12 @@
 //! The devices that an answer refuses, put together from its lists and its details.
 
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-};
+use std::collections::HashMap;
 
 use serde::Deserialize;
 
 use crate::upstream::{
+    asked::Asked,
     loose::{List, Object, Text},
-    secret::Redaction,
 };
 
 /// A device that the upstream refused.
@@ -22,119 +19,138 @@ pub struct Refused {
 }
 
 /// What the words, or else the list that a name is in, say is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Name,
     Nickname,
+    /// Of an import, as the serial number is.
+    Secret,
+    Sn,
     /// It exists already, here or in another's hands, or was named twice.
     Exists,
     Other,
 }
 
 /// What the upstream says of one device.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Detail {
     device_name: Text,
     #[serde(alias = "Nickname")]
     nick_name: Text,
+    device_secret: Text,
+    sn: Text,
     error_msg: Text,
 }
 
-/// Joins details and lists by name; each name comes out once. Nicknames that no detail ties to a
-/// device stand in for its name.
+/// What becomes of details and lists: each name once, in the order in which they come.
+struct Merged<'a> {
+    refused: Vec<Refused>,
+    places: HashMap<String, usize>,
+    asked: &'a Asked,
+}
+
+/// Joins details and lists by name. Lists of other things than names hold what the devices were sent
+/// with, and only the request knows whose they are, unless a detail says so.
 pub(super) fn merge<const N: usize>(
     details: List<Object<Detail>>,
     lists: [(List<String>, Kind); N],
-    redaction: &Redaction,
+    asked: &Asked,
 ) -> Vec<Refused> {
-    let mut refused: Vec<Refused> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut nicknames: HashMap<String, usize> = HashMap::new();
-    let mut add = |refused: &mut Vec<Refused>, name: String| {
-        *places.entry(name).or_insert_with_key(|name| {
-            refused.push(Refused {
+    let mut merged = Merged {
+        refused: Vec::new(),
+        places: HashMap::new(),
+        asked,
+    };
+    let mut nicknames: HashMap<String, String> = HashMap::new();
+    for Object(detail) in details.0 {
+        let things = [
+            (detail.nick_name.0, Kind::Nickname),
+            (detail.device_secret.0, Kind::Secret),
+            (detail.sn.0, Kind::Sn),
+        ];
+        if let (Some(name), Some(nickname)) = (&detail.device_name.0, &things[0].0) {
+            nicknames.insert(nickname.clone(), name.clone());
+        }
+        let names = match detail.device_name.0 {
+            Some(name) => vec![name],
+            None => things
+                .into_iter()
+                .filter_map(|(thing, kind)| Some(merged.whose(thing?, kind)))
+                .find(|names| !names.is_empty())
+                .unwrap_or_default(),
+        };
+        for name in names {
+            merged.say(name, detail.error_msg.0.as_deref());
+        }
+    }
+    for (list, kind) in lists {
+        for thing in list.0.into_iter().filter(|thing| !thing.is_empty()) {
+            let names = match nicknames.get(&thing) {
+                Some(name) if kind == Kind::Nickname => vec![name.clone()],
+                _ => merged.whose(thing, kind),
+            };
+            for name in names {
+                merged.mark(name, kind);
+            }
+        }
+    }
+    merged.refused
+}
+
+impl Merged<'_> {
+    /// The names of the devices that this is of. A nickname that nobody was sent with stands in for
+    /// the name.
+    fn whose(&self, thing: String, kind: Kind) -> Vec<String> {
+        match kind {
+            Kind::Name | Kind::Exists | Kind::Other => vec![thing],
+            Kind::Nickname | Kind::Secret | Kind::Sn => match self.asked.owners(kind, &thing) {
+                [] if kind == Kind::Nickname => vec![thing],
+                owners => owners.to_vec(),
+            },
+        }
+    }
+
+    fn place(&mut self, name: String) -> Option<&mut Refused> {
+        if !self.asked.may_name(&name) {
+            return None;
+        }
+        let place = *self.places.entry(name).or_insert_with_key(|name| {
+            self.refused.push(Refused {
                 name: name.clone(),
                 text: None,
                 kind: Kind::Other,
             });
-            refused.len() - 1
-        })
-    };
+            self.refused.len() - 1
+        });
+        self.refused.get_mut(place)
+    }
 
-    for Object(detail) in details.0 {
-        let nickname = detail.nick_name.0;
-        let Some(name) = detail.device_name.0.or_else(|| nickname.clone()) else {
-            continue;
-        };
-        let at = add(&mut refused, name);
-        if let Some(nickname) = nickname {
-            nicknames.insert(nickname, at);
-        }
-        if let Some(text) = detail.error_msg.0 {
-            let text = match refused[at].text.take() {
-                Some(before) => format!("{before}|{text}"),
-                None => text,
-            };
-            let text = redaction.clean(&text);
-            refused[at].kind = Kind::of_text(&text);
-            refused[at].text = Some(text);
+    /// The list that a name is in says what is wrong where no word did.
+    fn mark(&mut self, name: String, kind: Kind) {
+        if let Some(device) = self.place(name)
+            && device.kind == Kind::Other
+        {
+            device.kind = kind;
         }
     }
-    for (names, kind) in lists {
-        for name in names.0.into_iter().filter(|name| !name.is_empty()) {
-            let at = match nicknames.get(&name) {
-                Some(at) if kind == Kind::Nickname => *at,
-                _ => add(&mut refused, name),
-            };
-            if refused[at].kind == Kind::Other {
-                refused[at].kind = kind;
-            }
-        }
-    }
-    refused
-}
 
-/// The list of illegal nicknames holds nicknames, and only the request knows whose they are.
-pub(super) fn resolve_nicknames(refused: &mut Vec<Refused>, asked: &[u8]) {
-    if refused.iter().all(|device| device.kind != Kind::Nickname) {
-        return;
-    }
-    let mut owners: HashMap<String, Vec<String>> = HashMap::new();
-    let mut owner = None;
-    for (name, value) in form_urlencoded::parse(asked) {
-        if name.ends_with("Nickname") {
-            let names = owners.entry(value.into_owned()).or_default();
-            names.extend(owner.take());
-        } else {
-            owner = Some(value.into_owned());
-        }
-    }
-    let stands_for = |device: &Refused| {
-        owners
-            .get(&device.name)
-            .filter(|_| device.kind == Kind::Nickname)
-    };
-    let mut seen: HashSet<String> = refused
-        .iter()
-        .filter(|device| stands_for(device).is_none())
-        .map(|device| device.name.clone())
-        .collect();
-    let resolved = mem::take(refused).into_iter().flat_map(|device| {
-        let names: Vec<_> = match stands_for(&device) {
-            Some(names) => names
-                .iter()
-                .filter(|name| seen.insert((*name).clone()))
-                .cloned()
-                .collect(),
-            None => vec![device.name.clone()],
+    fn say(&mut self, name: String, text: Option<&str>) {
+        let asked = self.asked;
+        let (Some(device), Some(raw)) = (self.place(name), text) else {
+            return;
         };
-        names.into_iter().map(move |name| Refused {
-            name,
-            ..device.clone()
-        })
-    });
-    *refused = resolved.collect();
+        if device.kind == Kind::Other {
+            // As it came: a secret that is cut out may be a part of the words.
+            device.kind = Kind::of_text(raw);
+        }
+        let text = asked.clean(raw);
+        device.text = Some(match device.text.take() {
+            None => text,
+            Some(before) if before.split('|').any(|said| said == text) => before,
+            Some(before) => asked.clean(&format!("{before}|{text}")),
+        });
+    }
 }
 
 impl Kind {
@@ -142,6 +158,7 @@ impl Kind {
     /// documented; those for names that exist are not, so any likely word will do.
     pub(super) fn of_text(text: &str) -> Self {
         let any = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+        let is_sn = |word: &str| ["sn", "serial", "devicesn"].contains(&word);
         let of_message = |message: &str| {
             if any(message, &["nick", "备注"]) {
                 Self::Nickname
@@ -159,7 +176,16 @@ impl Kind {
                 ],
             ) {
                 Self::Exists
-            } else if message.contains("name") && any(message, &["illegal", "invalid"]) {
+            } else if !any(message, &["illegal", "invalid"]) {
+                Self::Other
+            } else if message.contains("secret") {
+                Self::Secret
+            } else if message
+                .split(|c: char| !c.is_ascii_alphanumeric())
+                .any(is_sn)
+            {
+                Self::Sn
+            } else if message.contains("name") {
                 Self::Name
             } else {
                 Self::Other
@@ -187,6 +213,10 @@ mod tests {
                 Kind::Name,
             ),
             ("DeviceName already exists", Kind::Exists),
+            ("The device secret is illegal.", Kind::Secret),
+            ("invalid DeviceSecret", Kind::Secret),
+            ("The SN is illegal.", Kind::Sn),
+            ("an illegal snake", Kind::Other),
             ("The device name is repeated.", Kind::Exists),
             ("The product does not exist", Kind::Other),
             ("", Kind::Other),
@@ -203,7 +233,7 @@ mod tests {
             (list(["n1", ""]), Kind::Exists),
         ];
 
-        let refused = merge(List::default(), lists, &Redaction::of([]));
+        let refused = merge(List::default(), lists, &Asked::nothing());
 
         let names: Vec<_> = refused.iter().map(|device| &device.name).collect();
         assert_eq!(names, ["n1"]);

@@ -23,7 +23,7 @@ const BEFORE_SIGNED: [&str; 7] = [
 const SIGNATURE: usize = 64;
 
 /// What stands where something was cut out.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 
 /// A text that signs calls. Neither `Debug` nor any error shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,6 +51,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Makes texts of the upstream fit to be kept: without our secrets, short, and storable.
+#[derive(Clone)]
 pub(super) struct Redaction {
     forbidden: Vec<String>,
 }
@@ -75,6 +76,11 @@ impl Redaction {
     /// `raw` without secrets and without what was signed, in at most 256 bytes, NUL shown as ␀ and
     /// other control characters as spaces.
     pub(super) fn clean(&self, raw: &str) -> String {
+        self.clean_and(raw, |text| text)
+    }
+
+    /// The same, with something more cut out before the text is cut off.
+    pub(super) fn clean_and(&self, raw: &str, more: impl FnOnce(String) -> String) -> String {
         // Secrets go first: half a secret at the cut would no longer be found.
         let mut text = raw.trim().to_owned();
         for secret in &self.forbidden {
@@ -82,6 +88,7 @@ impl Redaction {
                 text = text.replace(secret, HIDDEN);
             }
         }
+        text = more(text);
         let lower = text.to_ascii_lowercase();
         let marks = BEFORE_SIGNED.iter().filter_map(|mark| lower.find(mark));
         if let Some(at) = marks.min() {

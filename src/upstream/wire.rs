@@ -5,13 +5,13 @@
 use serde::Deserialize;
 
 use crate::upstream::{
+    asked::Asked,
     loose::{List, Number, Object, Text},
     refused::{self, Detail, Kind, Refused},
-    secret::Redaction,
 };
 
 /// Any answer; which of its fields are filled depends on the action.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Envelope {
     pub(super) success: Option<bool>,
@@ -26,7 +26,7 @@ pub(super) struct Envelope {
     pub(super) page_count: Number,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Data {
     pub(super) apply_id: Number,
@@ -38,6 +38,9 @@ pub(super) struct Data {
     invalid_device_name_list: List<String>,
     invalid_device_nickname_list: List<String>,
     repeated_device_name_list: List<String>,
+    // Of an import.
+    invalid_device_secret_list: List<String>,
+    invalid_sn_list: List<String>,
     // Of a product.
     pub(super) product_name: Text,
     pub(super) auth_type: Text,
@@ -90,24 +93,26 @@ impl Envelope {
     }
 
     /// The devices that a refusal names.
-    pub(super) fn take_refused(&mut self, redaction: &Redaction) -> Vec<Refused> {
+    pub(super) fn take_refused(&mut self, asked: &Asked) -> Vec<Refused> {
         let data = self.take_data();
-        data.map_or_else(Vec::new, |data| data.refused(redaction))
+        data.map_or_else(Vec::new, |data| data.refused(asked))
     }
 }
 
 impl Data {
     /// The devices that it names as refused.
-    pub(super) fn refused(self, redaction: &Redaction) -> Vec<Refused> {
+    pub(super) fn refused(self, asked: &Asked) -> Vec<Refused> {
         refused::merge(
             self.invalid_detail_list,
             [
                 (self.invalid_list, Kind::Other),
                 (self.invalid_device_name_list, Kind::Name),
                 (self.invalid_device_nickname_list, Kind::Nickname),
+                (self.invalid_device_secret_list, Kind::Secret),
+                (self.invalid_sn_list, Kind::Sn),
                 (self.repeated_device_name_list, Kind::Exists),
             ],
-            redaction,
+            asked,
         )
     }
 }
@@ -135,7 +140,7 @@ mod tests {
         let mut envelope = Envelope::parse(json.as_bytes()).unwrap();
 
         assert_eq!(
-            envelope.take_refused(&Redaction::of([])),
+            envelope.take_refused(&Asked::nothing()),
             [
                 refused("n2", Some("?"), Kind::Nickname),
                 refused("n1", None, Kind::Name),

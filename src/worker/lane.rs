@@ -163,7 +163,13 @@ impl LaneWorker {
 /// little otherwise, since what is leased waits.
 fn ahead(lane: Lane) -> Duration {
     match lane {
-        Lane::Check => Duration::from_millis(75),
-        Lane::Status | Lane::Register | Lane::Page => Duration::from_millis(10),
+        Lane::Check | Lane::CheckImport | Lane::Import => Duration::from_millis(75),
+        Lane::Status
+        | Lane::Register
+        | Lane::Page
+        | Lane::Imported
+        | Lane::Detail
+        | Lane::Details
+        | Lane::Product => Duration::from_millis(10),
     }
 }

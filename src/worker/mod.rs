@@ -24,7 +24,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    domain::Lane,
+    domain::{Lane, Phase},
     store::{Blocking, Store},
     upstream::Client,
 };
@@ -61,6 +61,36 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_PAGE_RATE", default_value_t = Lane::Page.published_rate())]
     pub page_rate: f64,
 
+    /// Checks of imports a second that the account admits (BatchCheckImportDevice)
+    #[arg(long, env = "REGISTRAR_CHECK_IMPORT_RATE",
+          default_value_t = Lane::CheckImport.published_rate())]
+    pub check_import_rate: f64,
+
+    /// Imports a second that the account admits (BatchImportDevice)
+    #[arg(long, env = "REGISTRAR_IMPORT_RATE",
+          default_value_t = Lane::Import.published_rate())]
+    pub import_rate: f64,
+
+    /// Pages of imported devices a second that the account admits (QueryImportedDeviceByApplyId)
+    #[arg(long, env = "REGISTRAR_IMPORTED_RATE",
+          default_value_t = Lane::Imported.published_rate())]
+    pub imported_rate: f64,
+
+    /// Look-ups of one device a second that the account admits (QueryDeviceDetail)
+    #[arg(long, env = "REGISTRAR_DETAIL_RATE",
+          default_value_t = Lane::Detail.published_rate())]
+    pub detail_rate: f64,
+
+    /// Look-ups of up to 100 devices a second that the account admits (BatchQueryDeviceDetail)
+    #[arg(long, env = "REGISTRAR_DETAILS_RATE",
+          default_value_t = Lane::Details.published_rate())]
+    pub details_rate: f64,
+
+    /// Look-ups of a product a second that the account admits (QueryProduct)
+    #[arg(long, env = "REGISTRAR_PRODUCT_RATE",
+          default_value_t = Lane::Product.published_rate())]
+    pub product_rate: f64,
+
     /// The share of these rates that is used, from 0.001 to 1; what is left is for others on the
     /// account
     #[arg(long, env = "REGISTRAR_QUOTA_SHARE", default_value_t = 1.0)]
@@ -93,13 +123,8 @@ pub struct Options {
 impl Options {
     /// Refuses settings that no lane can be worked with.
     pub fn check(&self) -> Result<(), String> {
-        let rates = [
-            self.check_rate,
-            self.status_rate,
-            self.register_rate,
-            self.page_rate,
-        ];
-        if rates.iter().any(|rate| !(0.001..=1e9).contains(rate)) {
+        let mut rates = Lane::ALL.iter().map(|lane| self.published(*lane));
+        if rates.any(|rate| !(0.001..=1e9).contains(&rate)) {
             return Err("a rate must be from 0.001 to 1e9 calls a second".into());
         }
         if !(0.001..=1.0).contains(&self.quota_share) {
@@ -143,14 +168,31 @@ impl Options {
     }
 
     fn rate(&self, lane: Lane) -> f64 {
-        let rate = match lane {
+        self.published(lane) * self.quota_share
+    }
+
+    /// What the account admits.
+    fn published(&self, lane: Lane) -> f64 {
+        match lane {
             Lane::Check => self.check_rate,
             Lane::Status => self.status_rate,
             Lane::Register => self.register_rate,
             Lane::Page => self.page_rate,
-        };
-        rate * self.quota_share
+            Lane::CheckImport => self.check_import_rate,
+            Lane::Import => self.import_rate,
+            Lane::Imported => self.imported_rate,
+            Lane::Detail => self.detail_rate,
+            Lane::Details => self.details_rate,
+            Lane::Product => self.product_rate,
+        }
     }
+}
+
+/// The lanes that some phase of a round waits in. The others have a quota and no work of their own,
+/// so looking for it would be for nothing.
+fn lanes_of_rounds() -> impl Iterator<Item = Lane> {
+    let waited_in = |lane: &Lane| Phase::ALL.iter().any(|phase| phase.lane() == Some(*lane));
+    Lane::ALL.iter().copied().filter(waited_in)
 }
 
 /// The workers of one process.
@@ -190,11 +232,11 @@ impl Worker {
         self.clock.watch()
     }
 
-    /// Works all lanes until `stop`, then finishes the steps in flight.
+    /// Works all lanes that rounds wait in until `stop`, then finishes the steps in flight.
     pub async fn run(self, stop: CancellationToken) {
         let steps = TaskTracker::new();
         let mut lanes = JoinSet::new();
-        for &lane in Lane::ALL {
+        for lane in lanes_of_rounds() {
             let lane = lane::LaneWorker::new(self.clone(), lane, steps.clone());
             lanes.spawn(lane.run(stop.clone()));
         }
@@ -202,5 +244,20 @@ impl Worker {
         lanes.join_all().await;
         steps.close();
         steps.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lanes_that_rounds_wait_in_are_worked() {
+        let worked: Vec<Lane> = lanes_of_rounds().collect();
+
+        let mut needed = Phase::ALL.iter().filter_map(|phase| phase.lane());
+        assert!(needed.all(|lane| worked.contains(&lane)));
+        // `doctor` alone asks for products.
+        assert!(!worked.contains(&Lane::Product));
     }
 }

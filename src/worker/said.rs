@@ -53,7 +53,7 @@ impl Said<'_> {
                 Kind::Exists => ReasonCode::Exists,
                 Kind::Name => ReasonCode::NameRefused,
                 Kind::Nickname => ReasonCode::NicknameRefused,
-                Kind::Other => ReasonCode::Refused,
+                Kind::Secret | Kind::Sn | Kind::Other => ReasonCode::Refused,
             };
             Some((*at, self.reason(code, device.text.as_deref())))
         });

@@ -4,7 +4,7 @@ use crate::upstream::{
     Error,
     Scope::{self, self as S},
     Verdict::{self, self as V},
-    codes::judge,
+    codes::{is_documented, judge},
 };
 
 /// The codes in the order of the documents, at the HTTP statuses that they come with: the gateway's
@@ -90,6 +90,16 @@ fn every_documented_code_is_known_and_comes_to_what_it_must() {
                 "{code} {http_status}"
             );
         }
+    }
+}
+
+#[test]
+fn a_code_of_the_documents_is_known_to_the_letter() {
+    for &(code, ..) in CODES {
+        assert!(is_documented(code), "{code}");
+        assert!(is_documented(&code.to_uppercase()), "{code}");
+        assert!(!is_documented(&format!("{code}canary")), "{code}");
+        assert!(!is_documented(&format!("canary{code}")), "{code}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod codes;
 pub(super) mod far_end;
 mod fuzz;
+mod imports;
 mod secrets;
 mod vectors;
 

@@ -16,9 +16,12 @@ use super::{
     PRODUCT,
     far_end::{FarEnd, SECRET, TOKEN, Turn, client, options, soon},
 };
-use crate::upstream::{
-    Answer, Call, Client, Error, Options,
-    signature::{encode, sha256},
+use crate::{
+    domain::DeviceSecret,
+    upstream::{
+        Answer, Call, Client, Error, Options,
+        signature::{encode, sha256},
+    },
 };
 
 /// What the far end answers, with `{echo}` where it repeats all that it knows: a head, and a body.
@@ -74,6 +77,14 @@ const ANSWERS: &[(&str, &str)] = &[
         "InvalidDetailList":{"InvalidDetailList":[{"DeviceName":"{secrets}","NickName":"{secrets}","ErrorMsg":"{echo}"},
         {"DeviceName":"dev2","ErrorMsg":"{echo}"},{"DeviceName":"dev2","ErrorMsg":"{echo}"}]}}}"#,
     ),
+    (
+        "200 OK",
+        r#"{"Success":false,"Code":"{secrets}","ErrorMessage":"{echo}","RequestId":"{secrets}","Data":{
+        "InvalidDeviceNameList":["{secrets}"],"InvalidDeviceSecretList":["{secrets}","canary:device@1"],
+        "InvalidSnList":["{secrets}"],"RepeatedDeviceNameList":["dev1"],
+        "InvalidDetailList":[{"DeviceName":"dev1","DeviceSecret":"{secrets}","Sn":"{secrets}","ErrorMsg":"{echo}"},
+        {"DeviceSecret":"canary:device@1","ErrorMsg":"{echo}"},{"DeviceSecret":"{secrets}","ErrorMsg":"{echo}"}]}}"#,
+    ),
     ("500 X", r#"{"Code":"InternalError","Message":"{echo}"}"#),
     ("502 X", "<html>{echo}</html>"),
     (
@@ -97,6 +108,13 @@ const ANSWERS: &[(&str, &str)] = &[
     ("200 OK\r\ncontent-length: 99999", "{echo}"),
     ("SSH-2.0-{line}", ""),
 ];
+
+/// What a device of an import brings.
+const DEVICE_SECRET: &str = "canary:device@1";
+
+fn secret() -> DeviceSecret {
+    DeviceSecret::new(DEVICE_SECRET.to_owned())
+}
 
 /// What a test hears of its own thread's log, down to the finest level.
 #[derive(Clone, Default)]
@@ -130,6 +148,9 @@ impl Said {
             tracing::warn!(error = &error as &dyn StdError, debug = ?error, "failed: {error}");
         });
         writeln!(self.text, "{error} {error:?} {error:#?} {request_id:?}").unwrap();
+        for device in &error.refused {
+            writeln!(self.text, "{:?}", device.text).unwrap();
+        }
         self.chain(&error);
     }
 
@@ -160,6 +181,8 @@ impl Said {
             "canary",
             &encode(TOKEN),
             &encode(&encode(TOKEN)),
+            &encode(DEVICE_SECRET),
+            &encode(&encode(DEVICE_SECRET)),
             "ACS3-HMAC",
         ];
         let fixed = fixed.iter().map(|canary| (*canary).to_owned());
@@ -198,7 +221,16 @@ fn signed(request: &str) -> (String, String) {
 /// An answer of [`ANSWERS`], its marks replaced by what is known of the request.
 fn fill(head: &str, body: &str, request: &str) -> Vec<u8> {
     let (signature, to_sign) = signed(request);
-    let secrets = [SECRET, TOKEN, &encode(TOKEN), &encode(&encode(TOKEN))].join(" ");
+    let mut secrets = vec![SECRET, TOKEN];
+    // Of devices the upstream knows only what it was told.
+    if request.contains(&encode(DEVICE_SECRET)) {
+        secrets.push(DEVICE_SECRET);
+    }
+    let encoded = [encode(TOKEN), encode(DEVICE_SECRET)];
+    let encoded = &encoded[..secrets.len() - 1];
+    let twice: Vec<_> = encoded.iter().map(|text| encode(text)).collect();
+    secrets.extend(encoded.iter().chain(&twice).map(String::as_str));
+    let secrets = secrets.join(" ");
     let line = format!("{secrets} {signature}");
     let hash = sha256(to_sign.as_bytes());
     let echo = format!("{line} {hash} ACS3-HMAC-SHA256\n{hash} {to_sign} {secrets}");
@@ -250,6 +282,27 @@ async fn no_failure_of_a_call_tells_a_secret_or_what_was_signed() {
         fail(&mut said, answer, |client| client.register(PRODUCT, 7)).await;
         fail(&mut said, answer, |client| client.page(PRODUCT, 7, 1)).await;
         fail(&mut said, answer, |client| client.product(PRODUCT)).await;
+        fail(&mut said, answer, |client| {
+            client.check_import(PRODUCT, [("dev1", &secret(), Some("SN_1"))])
+        })
+        .await;
+        fail(&mut said, answer, |client| {
+            client.import(
+                PRODUCT,
+                [("dev1", &secret(), None), ("dev2", &secret(), None)],
+            )
+        })
+        .await;
+        fail(&mut said, answer, |client| client.imported(PRODUCT, 7, 1)).await;
+        fail(&mut said, answer, |client| client.detail(PRODUCT, "dev1")).await;
+        fail(&mut said, answer, |client| {
+            client.details(PRODUCT, ["dev1"])
+        })
+        .await;
+        fail(&mut said, answer, |client| {
+            client.credentials(PRODUCT, 7, 1)
+        })
+        .await;
     }
 
     said.check(&log);

@@ -2,9 +2,10 @@
 
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
+use super::DEVICE_SECRET;
 use crate::upstream::tests::far_end::SECRET;
 
-const TOP: [&str; 11] = [
+const TOP: [&str; 13] = [
     "Success",
     "Success",
     "Success",
@@ -16,9 +17,11 @@ const TOP: [&str; 11] = [
     "RequestId",
     "ApplyDeviceList",
     "Total",
+    "DeviceList",
+    "TotalPage",
 ];
 
-const DATA: [&str; 16] = [
+const DATA: [&str; 22] = [
     "ApplyId",
     "Status",
     "ValidList",
@@ -34,10 +37,16 @@ const DATA: [&str; 16] = [
     "NodeType",
     "DeviceCount",
     "PageCount",
+    "InvalidDeviceSecretList",
+    "InvalidSnList",
+    "Data",
+    "DeviceName",
+    "DeviceSecret",
+    "IotId",
     "New",
 ];
 
-const CODES: [&str; 8] = [
+const CODES: [&str; 10] = [
     "Throttling.User",
     "SignatureDoesNotMatch",
     "InvalidTimeStamp.Expired",
@@ -45,6 +54,8 @@ const CODES: [&str; 8] = [
     "iot.device.InvalidDeviceNickNameExisted",
     "iot.device.CreateDeviceTaskIsRunning",
     "iot.prod.NotExistedProduct",
+    "iot.device.InvalidDeviceParams",
+    "iot.device.NotExistedDevice",
     "",
 ];
 
@@ -89,7 +100,7 @@ pub(super) fn grow(rng: &mut StdRng) -> String {
                 "Success" if rng.random_ratio(9, 10) => rng.random_bool(0.6).to_string(),
                 "Data" if rng.random_ratio(9, 10) => data(rng),
                 "Code" if rng.random_ratio(9, 10) => format!("\"{}\"", pick(rng, &CODES)),
-                "ApplyDeviceList" | "Total" => list(rng),
+                "ApplyDeviceList" | "DeviceList" | "Total" => list(rng),
                 _ => value(rng, 0),
             };
             format!("\"{key}\":{value}")
@@ -158,6 +169,11 @@ fn list(rng: &mut StdRng) -> String {
     let items: Vec<_> = (0..items)
         .map(|number| match rng.random_range(0..20) {
             0 => value(rng, 0),
+            1 => format!("\"{DEVICE_SECRET}\""),
+            2 => format!(
+                "{{\"DeviceName\":\"dev{number}\",\"DeviceSecret\":\"{DEVICE_SECRET}\",\"Sn\":\"nick\",\
+                 \"ErrorMsg\":\"{DEVICE_SECRET} is illegal|dev{number}:{DEVICE_SECRET}\"}}"
+            ),
             _ if details => {
                 let (nickname, text) = (value(rng, 9), value(rng, 9));
                 format!(

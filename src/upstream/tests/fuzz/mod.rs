@@ -16,13 +16,17 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use self::grow::{change, grow};
 use super::far_end::SECRET;
-use crate::upstream::{
-    Error, Refused, Scope, Verdict,
-    answers::{self, Take},
-    codes::is_throttling,
-    form, product,
-    reading::Reply,
-    secret::{Redaction, Secret},
+use crate::{
+    domain::DeviceSecret,
+    upstream::{
+        Action, Error, Refused, Scope, Verdict,
+        answers::{self, Take},
+        asked::Asked,
+        codes::is_throttling,
+        details, form, imports, product,
+        reading::Reply,
+        secret::{Redaction, Secret},
+    },
 };
 
 /// With the number of an input, all that it is made from.
@@ -32,6 +36,9 @@ const SEED: u64 = 0x5eed_0011;
 const INPUTS: u64 = 2_000;
 
 const STATUSES: [u16; 9] = [200, 200, 200, 200, 400, 403, 404, 429, 503];
+
+/// In other words than any that are grown.
+const DEVICE_SECRET: &str = "canary-device";
 
 /// The longest text that is kept of what the upstream says, in bytes.
 const MAX_TEXT: usize = 256;
@@ -81,6 +88,13 @@ fn read_all(http_status: u16, body: &[u8], what: &str) {
         read(answers::status, http_status, body);
         read(answers::page, http_status, body);
         read(product::product, http_status, body);
+        read(imports::checked_import, http_status, body);
+        read(imports::imported, http_status, body);
+        read(details::detail, http_status, body);
+        read(details::details, http_status, body);
+        read(details::credentials, http_status, body);
+        read_import(imports::checked_import, http_status, body);
+        read_import(answers::checked, http_status, body);
     };
     if let Err(harm) = panic::catch_unwind(read) {
         let name = format!("{http_status}-{}", what.replace([' ', '/'], "-"));
@@ -100,15 +114,51 @@ fn read<T: fmt::Debug>(take: Take<T>, http_status: u16, body: &[u8]) {
         ("dev2", Some("nick")),
         ("dev3", None),
     ]);
+    read_as(
+        take,
+        http_status,
+        body,
+        Action::BatchCheckDeviceNames,
+        asked,
+    );
+}
+
+/// As the answer to an import, whose devices have the canary for their secrets.
+fn read_import<T: fmt::Debug>(take: Take<T>, http_status: u16, body: &[u8]) {
+    let secret = DeviceSecret::new(DEVICE_SECRET.to_owned());
+    let asked = form::imports([
+        ("dev1", &secret, Some("nick")),
+        ("dev2", &secret, Some("nick")),
+        ("dev3", &secret, None),
+    ]);
+    read_as(take, http_status, body, Action::BatchImportDevice, asked);
+}
+
+fn read_as<T: fmt::Debug>(
+    take: Take<T>,
+    http_status: u16,
+    body: &[u8],
+    action: Action,
+    asked: String,
+) {
     let secret: Secret = SECRET.parse().unwrap();
+    let brings_secrets = action.brings_secrets();
+    let asked = Asked::new(action, asked.into(), &Redaction::of([&secret]));
     let reply = Reply {
         http_status,
         body,
-        asked: asked.as_bytes(),
+        asked: &asked,
     };
 
-    let (request_id, read) = reply.read(take, &Redaction::of([&secret]));
+    let (request_id, read) = reply.read(take);
 
+    if brings_secrets {
+        let said = match &read {
+            Ok(read) => format!("{read:?} {request_id:?}"),
+            Err(error) => format!("{error} {error:?} {:?} {request_id:?}", error.refused),
+        };
+        assert!(!said.contains(DEVICE_SECRET), "{said}");
+    }
     holds_to_bounds(request_id.as_deref().unwrap_or_default());
     match read {
         Ok(read) => {
