@@ -19,6 +19,8 @@ mod clock;
 mod codes;
 mod errors;
 mod form;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod heard;
 mod loose;
 mod options;
@@ -31,6 +33,8 @@ mod signature;
 mod tests;
 mod wire;
 
+#[cfg(fuzzing)]
+pub use self::fuzz::any_answer;
 pub use self::{
     action::{Action, Product},
     answers::{Checked, Page, Phase, Registered, Status},

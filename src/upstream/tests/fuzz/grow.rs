@@ -2,7 +2,7 @@
 
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use crate::upstream::tests::far_end::SECRET;
+use crate::upstream::fuzz::SECRET;
 
 const TOP: [&str; 11] = [
     "Success",
