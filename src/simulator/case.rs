@@ -8,7 +8,7 @@ use super::options::{Options, Surplus};
 use super::product::Product;
 use super::request::Params;
 use super::switches::Switches;
-use super::world::{MAX_NAMES, World};
+use super::world::World;
 
 /// Rows of a page unless the call says otherwise, and at most (help page of QueryPageByApplyId).
 const PAGE: (usize, usize) = (10, 50);
@@ -191,7 +191,7 @@ impl<'c> Case<'c> {
 
     /// Refuses more devices than the simulator can hold.
     pub(super) fn can_hold(&self, count: usize) -> Result<(), No> {
-        if self.world.state.held() + count > MAX_NAMES {
+        if !self.world.state.can_hold(count) {
             return fail(
                 "iot.device.ApplyManyDevicesFailed",
                 "The simulator holds too many names.",

@@ -35,6 +35,7 @@ mod fuzz;
 mod gate;
 mod gateway_options;
 mod harm;
+mod held;
 mod import_rows;
 mod import_shapes;
 mod imports;
