@@ -16,6 +16,7 @@ mod ends;
 mod export;
 mod flow;
 mod hearing;
+mod import_calls;
 mod nameless;
 mod operations;
 mod private_postgres;
