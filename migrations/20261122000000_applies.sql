@@ -161,6 +161,8 @@ CREATE TABLE rounds (
     page              integer     NOT NULL DEFAULT 0,  -- result pages read
     asked_at          timestamptz,           -- since when the result is awaited
     checked_at        timestamptz,           -- when the upstream apply passed its check
+    created_first     integer,               -- what was created under upstream_apply_id lies
+    created_last      integer,               -- between these places
     intent_at         timestamptz,           -- the signed date of a request to register that may be under way
     turn_at           timestamptz NOT NULL,  -- orders what is due; never delays
     expected_at       timestamptz,           -- when the awaited result was first expected
@@ -177,6 +179,9 @@ CREATE TABLE rounds (
         phase IN ('CHECK', 'HELD', 'ENDED') OR upstream_apply_id IS NOT NULL),
     CONSTRAINT registered_when_accepted CHECK (
         accepted OR phase IN ('CHECK', 'CHECKING', 'HELD', 'ENDED')),
+    CONSTRAINT created_under_its_number CHECK (
+        (created_first IS NULL) = (created_last IS NULL)
+        AND (created_first IS NULL OR upstream_apply_id IS NOT NULL)),
     CONSTRAINT held_until_accepted CHECK (phase <> 'HELD' OR NOT accepted),
     CONSTRAINT intent_before_call CHECK (phase <> 'REGISTERING' OR intent_at IS NOT NULL),
     CONSTRAINT intent_while_registering CHECK (
@@ -244,6 +249,16 @@ CREATE TABLE lanes (
     throttled_at timestamptz,
     PRIMARY KEY (account, action),
     CONSTRAINT never_faster CHECK (slowed >= 1)
+);
+
+-- What the upstream says of products.
+CREATE TABLE products (
+    account         text        NOT NULL,
+    product_key     text        NOT NULL,
+    iot_instance_id text        NOT NULL,  -- empty: the public instance
+    auth_type       text        NOT NULL,  -- how its devices authenticate; empty: it does not say
+    learned_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, product_key, iot_instance_id)
 );
 
 -- What the upstream refuses for a reason that reaches further than one call. While a block stands,

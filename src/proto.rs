@@ -6,3 +6,13 @@ tonic::include_proto!("registrar.v1");
 
 /// The descriptors of the API, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/registrar.v1.bin"));
+
+impl std::fmt::Debug for ExportedDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExportedDevice")
+            .field("device", &self.device)
+            .field("iot_id", &self.iot_id)
+            .field("credentials_missing", &self.credentials_missing)
+            .finish_non_exhaustive()
+    }
+}

@@ -11,9 +11,11 @@
 mod accept;
 mod bell;
 mod blocks;
+mod calls;
 mod cancel;
 mod chunk;
 mod claim;
+mod creations;
 mod error;
 mod events;
 mod find;
@@ -23,6 +25,7 @@ mod labels;
 mod list;
 mod members;
 mod permits;
+mod products;
 mod queue;
 mod quotas;
 mod read;
@@ -43,7 +46,9 @@ use sqlx::{
 
 pub use bell::{Bell, Listener};
 pub use blocks::{Blocking, Standing};
+pub use calls::BesideCall;
 pub use claim::{Claim, Intent, Look};
+pub use creations::Creation;
 pub use error::Error;
 pub use events::EVENTS;
 pub use find::{Found, FoundPage, Place};
@@ -51,8 +56,9 @@ pub use history::{Entry, Happened, Moment};
 pub use list::Filter;
 pub use members::Members;
 pub use permits::Permits;
+pub use products::KnownProduct;
 pub use quotas::Use;
-pub use read::{DeviceRow, DevicesPage};
+pub use read::{DeviceRow, DevicesOfChunk, DevicesPage};
 pub use record::{CallMade, Pages, Record};
 pub use retention::Retention;
 
