@@ -228,6 +228,7 @@ impl Serve {
             ("look-every", self.rooms.hub.look_every),
             ("heartbeat", service.heartbeat),
             ("call-timeout", service.call_timeout),
+            ("upload-idle", service.upload_idle),
             ("probe-every", worker.probe_every),
         ] {
             if every < short {
@@ -305,6 +306,8 @@ mod tests {
             &["--look-every", "0s"],
             &["--submissions-at-once", "0"],
             &["--retain-for", "0s"],
+            &["--upload-within", "0s"],
+            &["--uploads-at-once", "0"],
             &["--max-queued-devices", "99999"],
             &["--simulator-exists", "nonsense"],
         ] {

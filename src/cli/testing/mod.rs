@@ -2,6 +2,7 @@
 //! where it is told to.
 
 mod service;
+mod upload;
 
 use std::{
     collections::VecDeque,
@@ -106,6 +107,7 @@ pub(super) struct Script {
     /// How the next calls fail that are not watches.
     pub(super) failures: Mutex<VecDeque<Status>>,
     pub(super) submitted: Mutex<Vec<CheckDevicesRequest>>,
+    pub(super) uploaded: Arc<Mutex<upload::Uploaded>>,
     pub(super) asked: Mutex<Vec<Asked>>,
     pub(super) watched_after: Mutex<Vec<i64>>,
     pub(super) listed: AtomicUsize,
