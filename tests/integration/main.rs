@@ -21,4 +21,5 @@ mod private_postgres;
 mod store;
 mod support;
 mod surface;
+mod upload;
 mod watching;
