@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -181,6 +181,11 @@ impl Server {
     /// The revisions after which was watched, in order.
     pub(super) fn watched_after(&self) -> Vec<i64> {
         self.script.watched_after.lock().unwrap().clone()
+    }
+
+    /// What was uploaded.
+    pub(super) fn uploaded(&self) -> MutexGuard<'_, upload::Uploaded> {
+        self.script.uploaded.lock().unwrap()
     }
 
     /// How many pages were asked for.

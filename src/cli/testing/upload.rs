@@ -49,6 +49,7 @@ struct Upload {
     gathered: VecDeque<NewDevice>,
     cut: Option<(usize, Status)>,
     stored: usize,
+    is_begun: bool,
     is_over: bool,
 }
 
@@ -64,6 +65,7 @@ pub(super) fn answers(
         gathered: VecDeque::new(),
         cut,
         stored: 0,
+        is_begun: false,
         is_over: false,
     };
     stream::unfold(upload, |mut upload| async move {
@@ -78,7 +80,10 @@ pub(super) fn answers(
 
 impl Upload {
     async fn next(&mut self) -> Result<UploadDevicesResponse, Status> {
-        if let Some((_, status)) = self.cut.take_if(|(after, _)| *after <= self.stored) {
+        if let Some((_, status)) = self
+            .cut
+            .take_if(|(after, _)| self.is_begun && *after <= self.stored)
+        {
             return Err(status);
         }
         loop {
@@ -93,6 +98,7 @@ impl Upload {
             match message.and_then(|message| message.part) {
                 Some(Part::Start(start)) => {
                     uploaded.starts.push(start);
+                    self.is_begun = true;
                     return Ok(uploaded.answer());
                 }
                 Some(Part::Devices(part)) => {
