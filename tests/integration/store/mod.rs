@@ -7,6 +7,7 @@ mod requests;
 mod retention;
 mod rounds;
 mod submissions;
+mod uploads;
 mod waits;
 
 use std::time::Duration;
