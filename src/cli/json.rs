@@ -23,6 +23,7 @@ pub(super) fn apply(apply: &Apply) -> Value {
         "settled": apply.settled,
         "labels": apply.labels,
         "cancelling": apply.cancelling,
+        "sealed": apply.sealed,
     })
 }
 

@@ -1,16 +1,15 @@
 //! A submission: what one CheckDevices hands over, judged by the local rules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
-    AfterCheck, ApplyStatus, CHUNK, Counts, Fingerprint, Labels, Ordinal,
-    device::{judge_name, judge_nickname, readable},
+    AfterCheck, ApplyStatus, Chunk, Counts, Fingerprint, Gathered, Judge, Labels, Ordinal,
     reason::Reason,
 };
 
-/// Devices of one submission with what the local rules say of them.
-#[derive(Debug)]
-pub struct Submission {
+/// What is said of an apply besides its devices.
+#[derive(Clone, Debug)]
+pub struct Heading {
     /// The product.
     pub product_key: String,
     /// The instance; empty for none.
@@ -19,102 +18,95 @@ pub struct Submission {
     pub after_check: AfterCheck,
     /// What the submitter calls it.
     pub labels: Labels,
-    /// The names in the order given.
-    names: Vec<String>,
-    /// The nicknames in the same order; none when no device has one.
-    nicknames: Option<Vec<String>>,
-    /// The devices that break a rule, by rising ordinal.
-    refused: Vec<(Ordinal, Reason)>,
 }
 
-/// A chunk's share of a submission.
+/// Devices of one submission with what the local rules say of them.
 #[derive(Debug)]
-pub struct ChunkOf<'a> {
-    /// Which chunk, from 0.
-    pub chunk_no: i32,
-    /// Its names.
-    pub names: &'a [String],
-    /// Its nicknames, if any device of the submission has one.
-    pub nicknames: Option<&'a [String]>,
-    /// Its devices that break a rule.
-    pub refused: &'a [(Ordinal, Reason)],
+pub struct Submission {
+    /// What is said of them all.
+    pub heading: Heading,
+    /// The devices. All chunks but the last are full.
+    chunks: Vec<Chunk>,
 }
 
-impl Submission {
-    /// Judges devices, given as pairs of name and nickname (empty for none), in their order. There
-    /// are no labels at first.
-    pub fn judge(
-        product_key: String,
-        iot_instance_id: String,
-        after_check: AfterCheck,
-        devices: impl ExactSizeIterator<Item = (String, String)>,
-    ) -> Self {
-        let size = devices.len();
-        let mut names = Vec::with_capacity(size);
-        let mut nicknames = Vec::with_capacity(size);
-        let mut refused = Vec::new();
-        for (ordinal, (name, nickname)) in (0..).zip(devices) {
-            if let Some(reason) = judge_name(&name).or_else(|| judge_nickname(&nickname)) {
-                refused.push((ordinal, reason));
-            }
-            names.push(readable(name));
-            nicknames.push(readable(nickname));
-        }
-        refuse_duplicates(&names, &mut refused);
-        let nicknames = nicknames
-            .iter()
-            .any(|nickname| !nickname.is_empty())
-            .then_some(nicknames);
-        Self {
-            product_key,
-            iot_instance_id,
-            after_check,
-            labels: Labels::default(),
-            names,
-            nicknames,
-            refused,
-        }
-    }
-
-    /// How many devices there are.
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// How many break a rule.
-    pub fn refused(&self) -> usize {
-        self.refused.len()
-    }
-
-    /// What it says, in a hash.
-    pub fn fingerprint(&self) -> Fingerprint {
+impl Heading {
+    /// What it says, part by part.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
         let head = [
             self.product_key.as_bytes(),
             self.iot_instance_id.as_bytes(),
             self.after_check.as_str().as_bytes(),
         ];
-        let labels = self
-            .labels
-            .as_map()
-            .iter()
-            .flat_map(|(key, value)| [key, value]);
-        let labels = labels.map(String::as_bytes);
-        let names = self.names.iter().map(String::as_bytes);
-        let nicknames = self.nicknames.iter().flatten().map(String::as_bytes);
-        let parts = head
-            .into_iter()
-            .chain(labels)
-            .chain([&b"names"[..]])
-            .chain(names);
-        Fingerprint::of(
-            "CheckDevices",
-            parts.chain([&b"nicknames"[..]]).chain(nicknames),
-        )
+        let labels = self.labels.as_map().iter();
+        let labels = labels.flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]);
+        head.into_iter().chain(labels)
+    }
+
+    /// What it says, in a hash: the content of a request to upload.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of("UploadDevices", self.parts())
+    }
+}
+
+impl Submission {
+    /// Judges devices, given as pairs of name and nickname (empty for none), in their order. There
+    /// are no labels.
+    pub fn judge(
+        product_key: String,
+        iot_instance_id: String,
+        after_check: AfterCheck,
+        devices: impl Iterator<Item = (String, String)>,
+    ) -> Self {
+        let heading = Heading {
+            product_key,
+            iot_instance_id,
+            after_check,
+            labels: Labels::default(),
+        };
+        Self::of(heading, devices)
+    }
+
+    /// The same, of which all is said already.
+    pub fn of(heading: Heading, devices: impl Iterator<Item = (String, String)>) -> Self {
+        let mut judge = Judge::default();
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let mut devices = devices.peekable();
+        while devices.peek().is_some() {
+            let mut gathered = Gathered::new(chunks.len() as i32);
+            while !gathered.is_full()
+                && let Some((name, nickname)) = devices.next()
+            {
+                gathered.push(name, nickname);
+            }
+            let known = places(&judge.suspects(&gathered), &chunks);
+            chunks.push(judge.judge(gathered, &known));
+        }
+        Self { heading, chunks }
+    }
+
+    /// How many devices there are.
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.names.len()).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// How many break a rule.
+    pub fn refused(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.refused.len()).sum()
+    }
+
+    /// What it says, in a hash.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let names = self.chunks.iter().flat_map(|chunk| &chunk.names);
+        let nicknames = self.chunks.iter().flat_map(Chunk::nicknames);
+        let parts = self.heading.parts().chain([&b"names"[..]]);
+        let parts = parts.chain(names.map(String::as_bytes));
+        let parts = parts.chain([&b"nicknames"[..]]);
+        Fingerprint::of("CheckDevices", parts.chain(nicknames.map(str::as_bytes)))
     }
 
     /// Its devices by outcome before anything is sent.
@@ -134,61 +126,35 @@ impl Submission {
 
     /// The devices that break a rule, in their order: place, name, nickname (empty for none), why.
     pub fn refusals(&self) -> impl Iterator<Item = (Ordinal, &str, &str, &Reason)> {
-        self.refused.iter().map(|(at, reason)| {
-            let place = *at as usize;
-            let nickname = self.nicknames.as_ref().map_or("", |all| &all[place]);
-            (*at, self.names[place].as_str(), nickname, reason)
+        self.chunks.iter().flat_map(|chunk| {
+            chunk.refused.iter().map(|(at, reason)| {
+                let place = (at - chunk.first()) as usize;
+                let nickname = chunk.nicknames.as_ref().map_or("", |all| &all[place]);
+                (*at, chunk.names[place].as_str(), nickname, reason)
+            })
         })
     }
 
     /// The submission in chunks.
-    pub fn chunks(&self) -> impl Iterator<Item = ChunkOf<'_>> {
-        (0..)
-            .zip(self.names.chunks(CHUNK))
-            .map(|(chunk_no, names)| {
-                let first = chunk_no as usize * CHUNK;
-                let from = self
-                    .refused
-                    .partition_point(|(at, _)| (*at as usize) < first);
-                let to = self
-                    .refused
-                    .partition_point(|(at, _)| (*at as usize) < first + CHUNK);
-                ChunkOf {
-                    chunk_no,
-                    names,
-                    nicknames: self
-                        .nicknames
-                        .as_deref()
-                        .map(|all| &all[first..first + names.len()]),
-                    refused: &self.refused[from..to],
-                }
-            })
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
     }
 }
 
-/// Adds the devices whose name an earlier valid one has. A name that is refused anyway claims
-/// nothing, so its repetition keeps the reason of the rule that it breaks.
-fn refuse_duplicates(names: &[String], refused: &mut Vec<(Ordinal, Reason)>) {
-    let mut duplicates = Vec::new();
-    let mut first_of: HashMap<&str, Ordinal> = HashMap::with_capacity(names.len());
-    let mut next_refused = refused.iter().map(|(at, _)| *at).peekable();
-    for (ordinal, name) in (0..).zip(names) {
-        if next_refused.next_if_eq(&ordinal).is_some() {
-            continue;
-        }
-        match first_of.get(name.as_str()) {
-            Some(first) => duplicates.push((ordinal, Reason::duplicate(*first))),
-            None => drop(first_of.insert(name, ordinal)),
-        }
+/// Where these names are in chunks, as valid devices, of which no two have the same.
+fn places(names: &HashSet<String>, chunks: &[Chunk]) -> HashMap<String, Ordinal> {
+    if names.is_empty() {
+        return HashMap::new();
     }
-    refused.extend(duplicates);
-    refused.sort_by_key(|(at, _)| *at);
+    let valid = chunks.iter().flat_map(Chunk::valid);
+    let wanted = valid.filter(|(_, name)| names.contains(*name));
+    wanted.map(|(at, name)| (name.to_owned(), at)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ReasonCode;
+    use crate::domain::{CHUNK, ReasonCode};
 
     fn judged(names: &[&str]) -> Submission {
         let devices: Vec<_> = names
@@ -208,9 +174,8 @@ mod tests {
         let submission = judged(&["light-1", "light-2", "light-1", "light-1"]);
 
         let codes: Vec<_> = submission
-            .refused
-            .iter()
-            .map(|(at, reason)| (*at, reason.code, reason.first))
+            .refusals()
+            .map(|(at, _, _, reason)| (at, reason.code, reason.first))
             .collect();
         assert_eq!(
             codes,
@@ -227,9 +192,8 @@ mod tests {
 
         assert!(
             submission
-                .refused
-                .iter()
-                .all(|(_, r)| r.code == ReasonCode::NameCharacter)
+                .refusals()
+                .all(|(_, _, _, r)| r.code == ReasonCode::NameCharacter)
         );
         assert_eq!(submission.refused(), 2);
     }
@@ -266,7 +230,7 @@ mod tests {
 
         let submission = judged(&refs);
 
-        let chunks: Vec<_> = submission.chunks().collect();
+        let chunks = submission.chunks();
         assert_eq!(
             chunks.iter().map(|c| c.names.len()).collect::<Vec<_>>(),
             [CHUNK, 5]

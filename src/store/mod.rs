@@ -5,7 +5,7 @@
 //! order: the apply, its rounds, and last blocks and lanes; a claim locks a round and the blocks
 //! that it probes.
 //!
-//! The walks: [`Store::submit`] and [`Store::accept`] write what callers ask for, [`Store::claim`]
+//! The walks: [`Store::submit`], [`Store::append`] and [`Store::accept`] write what callers ask for, [`Store::claim`]
 //! and [`Store::record`] take a round one step further, [`Store::events_after`] tells what changed.
 
 mod accept;
@@ -34,6 +34,7 @@ mod requests;
 mod retention;
 mod retry;
 mod submit;
+mod upload;
 mod waiting;
 
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub use quotas::Use;
 pub use read::{DeviceRow, DevicesOfChunk, DevicesPage};
 pub use record::{CallMade, Pages, Record};
 pub use retention::Retention;
+pub use upload::Upload;
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
