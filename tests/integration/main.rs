@@ -17,6 +17,7 @@ mod export;
 mod flow;
 mod hearing;
 mod import_calls;
+mod lanes;
 mod nameless;
 mod operations;
 mod private_postgres;
