@@ -179,7 +179,7 @@ fn upload(line: &Line, file: &tempfile::NamedTempFile) -> Child {
         .expect("registrar starts")
 }
 
-/// Devices stored, and the memory of a service that has been asked and is idle, in KiB.
+/// How many devices are stored, of the one apply that there may be.
 async fn stored(client: &mut Client) -> i64 {
     let applies = client.list_applies(ListAppliesRequest::default()).await;
     let applies = applies.expect("it serves").into_inner().applies;
