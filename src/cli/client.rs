@@ -169,7 +169,7 @@ fn may_have_been_done(status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{sync::Mutex, time::Duration};
 
     use super::*;
     use crate::{
@@ -187,7 +187,11 @@ mod tests {
         let server = server.await;
         let client = connect(&server.url).await.unwrap();
         let mut said = Vec::new();
-        let call = |mut calls: Calls, ask| async move { calls.get_quota(ask).await };
+        // Longer than no time at all, which is the patience of one that is restless.
+        let call = |mut calls: Calls, ask| async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            calls.get_quota(ask).await
+        };
         let say = |line: &str| said.push(line.replace(&server.url, "URL"));
         let answer = repeated(&client, &GetQuotaRequest {}, call, patience, say).await;
         (answer.is_ok(), said)
