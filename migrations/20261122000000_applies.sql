@@ -7,6 +7,7 @@
 -- One row per submission: its status and its devices by outcome.
 CREATE TABLE applies (
     apply_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant          text        NOT NULL,  -- whose it is; for others it does not exist
     account         text        NOT NULL,  -- the upstream account whose quotas it uses
     product_key     text        NOT NULL,
     iot_instance_id text        NOT NULL,  -- empty: the public instance
@@ -41,7 +42,9 @@ CREATE TABLE applies (
     CONSTRAINT sealed_before_registered CHECK (sealed OR created + failed + unknown = 0)
 ) WITH (fillfactor = 50);
 
-CREATE INDEX applies_by_product ON applies (product_key, apply_id);
+-- Whoever lists applies is of one tenant.
+CREATE INDEX applies_by_tenant ON applies (tenant, apply_id);
+CREATE INDEX applies_by_product ON applies (tenant, product_key, apply_id);
 -- Who is on the way. Its predicate costs an apply a heap-only update four times, when the status
 -- changes; counts and times are in no index, or every update would pay.
 CREATE INDEX applies_unsettled ON applies (account) WHERE status IN ('CHECK', 'CREATE');
@@ -53,15 +56,15 @@ CREATE INDEX applies_unregistered ON applies (account, updated_at)
 -- Found by what their submitters call them. Labels never change, so updates stay heap-only.
 CREATE INDEX applies_by_label ON applies USING gin (labels jsonb_path_ops);
 
--- What each caller's request ids stand for: an answer that can be given again.
+-- What each tenant's request ids stand for: an answer that can be given again.
 CREATE TABLE requests (
-    caller      text        NOT NULL,  -- empty: anyone
+    tenant      text        NOT NULL,
     request_id  text        NOT NULL,
     fingerprint bytea       NOT NULL,  -- of the request's content
     apply_id    bigint      NOT NULL REFERENCES applies ON DELETE CASCADE,
     revision    bigint      NOT NULL,  -- of the event that was the answer
     created_at  timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (caller, request_id)
+    PRIMARY KEY (tenant, request_id)
 );
 CREATE INDEX requests_by_apply ON requests (apply_id);
 

@@ -5,6 +5,7 @@
 //! changes in [`apply`], a round in [`round`], a device in [`outcome`].
 
 pub mod apply;
+pub mod caller;
 pub mod device;
 pub mod labels;
 pub mod lane;
@@ -18,6 +19,7 @@ pub mod submission;
 pub mod waiting;
 
 pub use apply::{AfterCheck, Apply, ApplyId, ApplyStatus, Snapshot};
+pub use caller::{Caller, Proof, Right, Tenant};
 pub use labels::Labels;
 pub use lane::Lane;
 pub use outcome::{Counts, Outcome};

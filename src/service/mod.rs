@@ -7,6 +7,7 @@
 //!
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
+mod access;
 mod answer;
 mod asked;
 mod complaints;
@@ -139,65 +140,81 @@ impl RegistrarService for Service {
         &self,
         request: Request<pb::CheckDevicesRequest>,
     ) -> Result<Response<pb::CheckDevicesResponse>, Status> {
-        self.submit(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.submit(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn register(
         &self,
         request: Request<pb::RegisterRequest>,
     ) -> Result<Response<pb::RegisterResponse>, Status> {
-        self.accept(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.accept(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn watch_apply(
         &self,
         request: Request<pb::WatchApplyRequest>,
     ) -> Result<Response<Self::WatchApplyStream>, Status> {
-        self.watch(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.watch(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn get_apply(
         &self,
         request: Request<pb::GetApplyRequest>,
     ) -> Result<Response<pb::GetApplyResponse>, Status> {
-        self.apply(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.apply(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn list_applies(
         &self,
         request: Request<pb::ListAppliesRequest>,
     ) -> Result<Response<pb::ListAppliesResponse>, Status> {
-        self.applies(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.applies(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn list_devices(
         &self,
         request: Request<pb::ListDevicesRequest>,
     ) -> Result<Response<pb::ListDevicesResponse>, Status> {
-        self.devices(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.devices(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn cancel_apply(
         &self,
         request: Request<pb::CancelApplyRequest>,
     ) -> Result<Response<pb::CancelApplyResponse>, Status> {
-        self.cancel(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.cancel(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn find_device(
         &self,
         request: Request<pb::FindDeviceRequest>,
     ) -> Result<Response<pb::FindDeviceResponse>, Status> {
-        self.found(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.found(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn explain_apply(
         &self,
         request: Request<pb::ExplainApplyRequest>,
     ) -> Result<Response<pb::ExplainApplyResponse>, Status> {
-        self.explained(request.into_inner())
-            .await
-            .map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.explained(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn get_quota(

@@ -19,7 +19,7 @@ use tonic::{
 };
 use tonic_prost::ProstEncoder;
 
-use super::{MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, packed, transport::unreadable};
+use super::{MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, access, packed, transport::unreadable};
 use crate::proto::{
     CheckDevicesRequest, CheckDevicesResponse, registrar_service_server::RegistrarServiceServer,
 };
@@ -87,7 +87,8 @@ impl UnaryService<CheckDevicesRequest> for Submit {
     fn call(&mut self, request: tonic::Request<CheckDevicesRequest>) -> Self::Future {
         let service = self.0.clone();
         Box::pin(async move {
-            let submitted = service.submit(request.into_inner()).await;
+            let caller = access::caller(&request)?;
+            let submitted = service.submit(&caller, request.into_inner()).await;
             submitted.map(tonic::Response::new)
         })
     }

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::{Service, answer, convert, status};
 use crate::{
-    domain::{Apply, ApplyId, Snapshot, apply::Until},
+    domain::{Apply, ApplyId, Caller, Snapshot, apply::Until},
     hub, proto as pb,
     store::Error,
 };
@@ -18,10 +18,11 @@ impl Service {
     #[tracing::instrument(name = "rpc.watch_apply", skip_all, fields(apply.id = request.apply_id))]
     pub(super) async fn watch(
         &self,
+        caller: &Caller,
         request: pb::WatchApplyRequest,
     ) -> Result<BoxStream<'static, Result<pb::WatchApplyResponse, Status>>, Status> {
         let (id, seen, until) = convert::watch(&request)?;
-        let (apply, now) = self.opened(id).await.map_err(status::of)?;
+        let (apply, now) = self.opened(caller, id).await.map_err(status::of)?;
         if seen > now.revision {
             return Err(status::from_the_future(id, seen, now.revision));
         }
@@ -49,13 +50,13 @@ impl Service {
         .boxed())
     }
 
-    async fn opened(&self, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
+    async fn opened(&self, caller: &Caller, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
         let _permit = self
             .openings
             .acquire()
             .await
             .expect("openings are never closed");
-        self.store.apply(id).await
+        self.store.apply(caller, id).await
     }
 }
 
@@ -115,7 +116,7 @@ impl Watch {
     async fn sign_of_life(&self, since: Option<Instant>) -> pb::WatchApplyResponse {
         let Service { store, waits, .. } = &self.service;
         let waiting = waits
-            .of(store, self.apply.id, &self.last, since)
+            .of(store, &self.apply, &self.last, since)
             .await
             .unwrap_or_default();
         pb::WatchApplyResponse {

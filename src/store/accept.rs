@@ -6,7 +6,7 @@ use sqlx::{Postgres, Transaction};
 
 use super::{Error, Store, chunk, follow, read, retry, seconds, submit::TURN};
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, CHUNK, Ordinal, Outcome, RequestKey, Snapshot,
+    Apply, ApplyId, ApplyStatus, CHUNK, Caller, Ordinal, Outcome, RequestKey, Snapshot,
     apply::{Acceptance, Wish, accept},
 };
 
@@ -15,15 +15,16 @@ impl Store {
     /// again. An apply that is being registered, or was, is returned unchanged otherwise.
     pub async fn accept(
         &self,
+        caller: &Caller,
         id: ApplyId,
         wish: Wish,
         key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
-        if let Some(answer) = self.answered(key).await? {
+        if let Some(answer) = self.answered(caller, key).await? {
             return Ok(answer);
         }
         let mut tx = self.pool.begin().await?;
-        let mut locked = follow::Locked::lock(&mut tx, id).await?;
+        let mut locked = follow::Locked::lock(&mut tx, Some(caller), id).await?;
         match accept(&locked.standing, wish) {
             Acceptance::Accept => {
                 pack(&mut tx, id).await?;
@@ -47,10 +48,10 @@ impl Store {
                 });
             }
         }
-        let answer = read::apply(&mut *tx, id)
+        let answer = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        self.commit_answer(tx, key, answer).await
+        self.commit_answer(tx, caller, key, answer).await
     }
 }
 

@@ -31,6 +31,7 @@ mod requests;
 mod retention;
 mod retry;
 mod submit;
+mod visible;
 mod waiting;
 
 use std::time::Duration;

@@ -6,8 +6,8 @@ use sqlx::{Postgres, Transaction};
 
 use super::{Error, Store, chunk, follow, labels, requests, seconds};
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Outcome, RequestKey, Snapshot, Submission, apply::Standing,
-    submission::ChunkOf,
+    Apply, ApplyId, ApplyStatus, Caller, Outcome, RequestKey, Snapshot, Submission,
+    apply::Standing, submission::ChunkOf,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -19,10 +19,11 @@ impl Store {
     /// many devices are on their way.
     pub async fn submit(
         &self,
+        caller: &Caller,
         submission: &Submission,
         key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
-        if let Some(answer) = self.answered(key).await? {
+        if let Some(answer) = self.answered(caller, key).await? {
             return Ok(answer);
         }
         self.admit(submission.len() - submission.refused()).await?;
@@ -30,10 +31,11 @@ impl Store {
         let total = submission.len() as i32;
         let invalid = submission.refused() as i32;
         let row = sqlx::query!(
-            r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
+            r#"INSERT INTO applies (tenant, account, product_key, iot_instance_id, after_check, status,
                                     sealed, revision, total, invalid, labels)
-               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb)
+               VALUES ($1, $2, $3, $4, $5, 'CHECK', true, 0, $6, $7, $8::text::jsonb)
                RETURNING apply_id, created_at"#,
+            caller.tenant.as_str(),
             self.account,
             submission.product_key,
             submission.iot_instance_id,
@@ -54,10 +56,10 @@ impl Store {
         };
         // Before the bulk of the work, and waiting for whoever is at it with the same key.
         if let Some(key) = key
-            && !requests::remember(&mut tx, key, apply.id, 1).await?
+            && !requests::remember(&mut tx, caller, key, apply.id, 1).await?
         {
             tx.rollback().await?;
-            return self.answer_of_the_first(key).await;
+            return self.answer_of_the_first(caller, key).await;
         }
         for part in submission.chunks() {
             insert_chunk(&mut tx, apply.id, &part).await?;
