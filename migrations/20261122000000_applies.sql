@@ -331,3 +331,37 @@ RETURNS double precision
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN greatest(1, slowed * power(0.5, least(100, coalesce(
     extract(epoch FROM clock_timestamp() - throttled_at)::double precision / 30, 0))));
+
+-- Who changed what, and who saw whose secrets. For good: an entry outlives its apply, and only
+-- retention removes any. Holds neither secrets nor names of devices.
+CREATE TABLE audit (
+    entry_no bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tenant   text        NOT NULL,
+    caller   text        NOT NULL,  -- empty: anyone, of an open server
+    proof    text        NOT NULL,  -- what proved who it was
+    peer     text,                  -- address and port that the call came from
+    what     text        NOT NULL,
+    apply_id bigint,
+    detail   text        NOT NULL,
+    CONSTRAINT known_proof CHECK (proof IN ('OPEN', 'TOKEN', 'CERTIFICATE')),
+    CONSTRAINT known_act CHECK (what IN ('SUBMIT', 'REGISTER', 'CANCEL', 'CREDENTIALS', 'REFUSED')),
+    CONSTRAINT about_an_apply CHECK (apply_id IS NOT NULL OR what = 'REFUSED')
+);
+
+CREATE INDEX audit_by_apply ON audit (apply_id);
+
+-- Retention says so in its transaction; nobody else removes anything by accident.
+CREATE FUNCTION audit_is_append_only() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_setting('registrar.audit_retention', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION 'the audit takes no %', TG_OP;
+END
+$$;
+
+CREATE TRIGGER audit_is_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();

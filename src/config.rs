@@ -30,12 +30,14 @@ pub enum Command {
     Simulate(Box<Simulate>),
     /// Serve everything in one process: a private PostgreSQL, the simulator and the service
     Dev(Box<Dev>),
+    /// Make a token for a caller, and the lines for the access file
+    Token(service::Token),
     /// Look at the upstream account before its first use: key, clock, region, instance, product,
     /// quotas and permissions, each with what to do. Changes nothing
     Doctor(Box<Doctor>),
     /// Speak to the service as a client.
     #[command(flatten)]
-    Client(cli::Command),
+    Client(Box<cli::Command>),
 }
 
 /// Settings of `serve`.
@@ -53,6 +55,16 @@ pub struct Serve {
     #[arg(long, env = "REGISTRAR_GRACE", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub grace: Duration,
+
+    /// Listen beyond loopback although there is no access file: everyone who reaches the port may do
+    /// everything, and in plain text unless there is a certificate
+    #[arg(long, env = "REGISTRAR_OPEN_TO_EVERYONE")]
+    pub open_to_everyone: bool,
+
+    /// Listen beyond loopback without TLS: everyone on the way can read tokens and secrets, unless
+    /// something in front of this does TLS
+    #[arg(long, env = "REGISTRAR_PLAIN_TEXT")]
+    pub plain_text: bool,
 
     /// The rooms.
     #[command(flatten)]
@@ -75,6 +87,10 @@ pub struct Rooms {
     pub hub: hub::Options,
     #[command(flatten)]
     pub service: service::Options,
+    #[command(flatten)]
+    pub access: service::AccessOptions,
+    #[command(flatten)]
+    pub tls: service::TlsOptions,
 }
 
 /// Settings of `migrate`.
@@ -187,13 +203,14 @@ impl Config {
             Command::Dev(dev) => {
                 database_url(&mut dev.serve.rooms.store);
                 check(dev.simulator.check())?;
+                check(dev.check_submit())?;
                 check(dev.serve.check())?;
             }
             Command::Doctor(doctor) => {
                 check(doctor.upstream.check())?;
                 check(doctor.worker.check())?;
             }
-            Command::Client(_) => {}
+            Command::Token(_) | Command::Client(_) => {}
         }
         Ok(self)
     }
@@ -211,10 +228,52 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
+impl Dev {
+    /// Its client brings nothing that proves who it is.
+    fn check_submit(&self) -> Result<(), String> {
+        let rooms = &self.serve.rooms;
+        let is_open = rooms.access.access_file.is_none() && rooms.tls.tls_certificate.is_none();
+        match self.submit.is_none() || is_open {
+            true => Ok(()),
+            false => Err(
+                "--submit calls as anyone does, without TLS; leave out --access-file and \
+                          --tls-certificate, or submit with `registrar check`"
+                    .into(),
+            ),
+        }
+    }
+}
+
 impl Serve {
+    /// Refuses what stands open beyond loopback, unless that is meant.
+    fn check_reach(&self) -> Result<(), String> {
+        let is_local = self.listen.ip().to_canonical().is_loopback();
+        let is_tls = self.rooms.tls.tls_certificate.is_some();
+        let is_guarded = self.rooms.access.access_file.is_some();
+        if is_local || self.open_to_everyone {
+            return Ok(());
+        }
+        let at = format!("--listen {} is beyond this machine", self.listen);
+        match (is_guarded, is_tls || self.plain_text) {
+            (true, true) => Ok(()),
+            (false, _) => Err(format!(
+                "{at}, and without an access file everyone who reaches it may do everything: say \
+                 who may with --access-file (`registrar token NAME` makes an entry) and secure it \
+                 with --tls-certificate and --tls-key, listen on 127.0.0.1, or allow it with \
+                 --open-to-everyone"
+            )),
+            (true, false) => Err(format!(
+                "{at}, and without TLS everyone on the way can read the tokens: give \
+                 --tls-certificate and --tls-key, listen on 127.0.0.1, or allow it with --plain-text \
+                 where something in front of this does TLS"
+            )),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         let worker = &self.rooms.worker;
         worker.check()?;
+        self.check_reach()?;
         self.rooms.retention.check()?;
         if self.rooms.store.database_connections < 2 {
             return Err("at least 2 connections to the database are needed".into());
@@ -307,8 +366,49 @@ mod tests {
             &["--retain-for", "0s"],
             &["--max-queued-devices", "99999"],
             &["--simulator-exists", "nonsense"],
+            &["--retain-audit-for", "0s"],
+            &["--tls-certificate", "server.pem"],
+            &["--tls-client-ca", "ca.pem"],
+            &["--access-file", "access.toml", "--submit", "devices.csv"],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn what_others_can_reach_is_open_only_if_that_is_meant() {
+        let said = |flags: &str| {
+            let line = ["registrar", "dev", "--listen"]
+                .into_iter()
+                .chain(flags.split(' '));
+            Config::read(line.map(OsString::from))
+                .err()
+                .map(|error| error.to_string())
+        };
+        let tls = "--tls-certificate c --tls-key k";
+        let file = "--access-file f";
+
+        for fine in [
+            "127.0.0.1:1".to_owned(),
+            "[::1]:1".to_owned(),
+            format!("0.0.0.0:1 {file} {tls}"),
+            format!("0.0.0.0:1 {file} --plain-text"),
+            "0.0.0.0:1 --open-to-everyone".to_owned(),
+        ] {
+            assert_eq!(said(&fine), None, "{fine}");
+        }
+        for (open, what) in [
+            ("0.0.0.0:1", "--access-file"),
+            ("[::]:1", "--open-to-everyone"),
+            (
+                "10.0.0.1:1 --plain-text",
+                "everyone who reaches it may do everything",
+            ),
+            (&format!("0.0.0.0:1 {tls}"), "--access-file"),
+            (&format!("0.0.0.0:1 {file}"), "--plain-text"),
+        ] {
+            let refused = said(open).expect(open);
+            assert!(refused.contains(what), "{open}: {refused}");
         }
     }
 

@@ -48,11 +48,14 @@ const ARROWS: [(&str, &[&str]); 14] = [
 const JOINERS: [&str; 3] = ["app", "lib", "main"];
 
 /// Where each of these crates is spoken, and nowhere else.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store", "dev"]),
     ("reqwest", &["upstream"]),
     ("tonic", &["service", "cli", "app", "proto", "lib"]),
     ("axum", &["simulator", "admin"]),
+    ("tokio_rustls", &["service"]),
+    ("x509_parser", &["service"]),
+    ("toml", &["service"]),
 ];
 
 /// A file longer than this says more than one thing.

@@ -35,6 +35,22 @@ words! {
     }
 }
 
+words! {
+    /// What a caller did, or tried, as the audit has it.
+    pub enum Act ("an act") {
+        /// An apply was stored.
+        Submit = "SUBMIT",
+        /// An apply was accepted for registration, or its failed devices again.
+        Register = "REGISTER",
+        /// An apply was cancelled.
+        Cancel = "CANCEL",
+        /// Secrets of devices were asked for by who has the right to them.
+        Credentials = "CREDENTIALS",
+        /// What the caller has no right to was asked for.
+        Refused = "REFUSED",
+    }
+}
+
 /// Whose applies these are: they do not exist for anybody else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tenant(Arc<str>);

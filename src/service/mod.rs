@@ -3,7 +3,7 @@
 //! A handler is a sentence: `convert` turns the message into values of the domain or refuses it,
 //! the store acts, `answer` turns the result into a message, and `status` turns what failed
 //! into a code. `transport` stands before all calls and puts the library's own refusals into our
-//! words. Nothing here knows about workers: they meet in rows.
+//! words; `access` stands before those of the API and says who is calling, and `tls` before both. Nothing here knows about workers: they meet in rows.
 //!
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
@@ -20,11 +20,13 @@ mod packed;
 mod page_token;
 mod quota;
 mod read;
+mod reload;
 mod requests;
 mod serve;
 mod status;
 mod submissions;
 mod submit;
+mod tls;
 mod transport;
 mod waits;
 mod watch;
@@ -43,8 +45,11 @@ use crate::{
     store::Store,
 };
 
+pub use access::{Access, Options as AccessOptions, Token, make as make_token};
 pub use health::Health;
+pub use reload::keep_fresh;
 pub use serve::serve;
+pub use tls::{Options as TlsOptions, Tls};
 
 /// The largest message that is taken, and the most that a compressed one may unpack to: 100,000
 /// devices have 13.5 MB when every name and nickname is as long as allowed, and some 3 MB as a
@@ -103,6 +108,8 @@ pub struct Service {
     /// The calls a second that each lane makes at most.
     rates: Arc<[(Lane, f64)]>,
     options: Options,
+    access: Access,
+    refusals: Arc<access::Refusals>,
     stop: CancellationToken,
     /// Watches that may look up their apply at one time.
     openings: Arc<Semaphore>,
@@ -111,12 +118,13 @@ pub struct Service {
 
 impl Service {
     /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for. The
-    /// lanes are worked at these `rates`, in calls a second.
+    /// lanes are worked at these `rates`, in calls a second. `access` says who may call.
     pub fn new(
         store: Store,
         hub: Hub,
         rates: Vec<(Lane, f64)>,
         options: &Options,
+        access: Access,
         stop: CancellationToken,
     ) -> Self {
         let openings = Arc::new(Semaphore::new(OPENINGS));
@@ -125,6 +133,8 @@ impl Service {
             hub,
             rates: rates.into(),
             options: options.clone(),
+            access,
+            refusals: Arc::default(),
             stop,
             openings,
             waits: Arc::default(),
@@ -158,8 +168,8 @@ impl RegistrarService for Service {
         &self,
         request: Request<pb::WatchApplyRequest>,
     ) -> Result<Response<Self::WatchApplyStream>, Status> {
-        let caller = access::caller(&request)?;
-        let answer = self.watch(&caller, request.into_inner()).await;
+        let pass = access::pass(&request)?;
+        let answer = self.watch(pass, request.into_inner()).await;
         answer.map(Response::new)
     }
 

@@ -5,7 +5,7 @@ use tracing::{Span, field::display};
 
 use super::{Service, answer, convert, requests, status};
 use crate::{
-    domain::{Caller, RequestKey},
+    domain::{AfterCheck, Caller, RequestKey, Right},
     proto as pb,
 };
 
@@ -19,6 +19,11 @@ impl Service {
         let request_id = requests::request_id(&mut request.request_id)?;
         let validate_only = request.validate_only;
         let submission = convert::submission(request)?;
+        let product_key = &submission.product_key;
+        self.need_for(caller, Right::Submit, product_key).await?;
+        if submission.after_check != AfterCheck::Stop && !validate_only {
+            self.need(caller, Right::Register).await?;
+        }
         if validate_only {
             return Ok(answer::judged(&submission));
         }

@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, Shared},
+    stream,
+    stream::BoxStream,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{Service, answer, convert, status};
+use super::{
+    Service,
+    access::{Pass, revoked},
+    answer, convert, status,
+};
 use crate::{
-    domain::{Apply, ApplyId, Caller, Snapshot, apply::Until},
+    domain::{Apply, ApplyId, Caller, Right, Snapshot, apply::Until},
     hub, proto as pb,
     store::Error,
 };
@@ -18,11 +27,11 @@ impl Service {
     #[tracing::instrument(name = "rpc.watch_apply", skip_all, fields(apply.id = request.apply_id))]
     pub(super) async fn watch(
         &self,
-        caller: &Caller,
+        pass: Pass,
         request: pb::WatchApplyRequest,
     ) -> Result<BoxStream<'static, Result<pb::WatchApplyResponse, Status>>, Status> {
         let (id, seen, until) = convert::watch(&request)?;
-        let (apply, now) = self.opened(caller, id).await.map_err(status::of)?;
+        let (apply, now) = self.opened(&pass.caller, id).await.map_err(status::of)?;
         if seen > now.revision {
             return Err(status::from_the_future(id, seen, now.revision));
         }
@@ -31,7 +40,9 @@ impl Service {
             (true, false) | (false, _) => Progress::Moving,
         };
         let (events, stop) = (self.hub.watch(id, seen), self.stop.clone());
+        let product_key = apply.product_key.clone();
         let watch = Watch {
+            ended: pass.ended(Right::Read, product_key).boxed().shared(),
             blocks: self.hub.blocks(&apply),
             apply,
             events,
@@ -61,8 +72,9 @@ impl Service {
 }
 
 /// What one caller watches.
-#[derive(Debug)]
 struct Watch {
+    /// Over once the caller may not watch any more.
+    ended: Shared<BoxFuture<'static, ()>>,
     apply: Apply,
     events: hub::Watch,
     blocks: hub::Blocks,
@@ -94,12 +106,14 @@ impl Watch {
     /// The next change or sign of life; none once the watch has reached its end.
     async fn next(&mut self) -> Result<Option<pb::WatchApplyResponse>, Status> {
         let (stop, blocks) = (self.stop.clone(), self.blocks.clone());
+        let ended = self.ended.clone();
         let heartbeat = self.heartbeat;
         // Before that, the events that there are.
         let is_abreast = self.seen >= self.last.revision;
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(status::stopping(self.apply.id, self.seen)),
+            () = ended => Err(revoked(self.apply.id, self.seen)),
             event = self.next_event() => {
                 Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
             }

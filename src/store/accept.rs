@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, read, retry, seconds, submit::TURN};
+use super::{AuditEntry, Error, Store, audit, chunk, follow, read, retry, seconds, submit::TURN};
 use crate::domain::{
     Apply, ApplyId, ApplyStatus, CHUNK, Caller, Ordinal, Outcome, RequestKey, Snapshot,
     apply::{Acceptance, Wish, accept},
+    caller::Act,
 };
 
 impl Store {
@@ -32,11 +33,13 @@ impl Store {
                 follow::release(&mut tx, id).await?;
                 locked.standing.status = ApplyStatus::Create;
                 locked.follow(&mut tx, true).await?;
+                audit::write(&mut *tx, &entry(caller, id, "the valid devices")).await?;
             }
             Acceptance::Retry => {
                 retry::reopen_failed(&mut tx, &mut locked).await?;
                 locked.standing.status = ApplyStatus::Create;
                 locked.follow(&mut tx, true).await?;
+                audit::write(&mut *tx, &entry(caller, id, "the failed devices again")).await?;
             }
             Acceptance::Unchanged => {}
             Acceptance::Refuse(refusal) => {
@@ -52,6 +55,15 @@ impl Store {
             .await?
             .ok_or(Error::NoSuchApply(id))?;
         self.commit_answer(tx, caller, key, answer).await
+    }
+}
+
+fn entry<'a>(caller: &'a Caller, id: ApplyId, detail: &'a str) -> AuditEntry<'a> {
+    AuditEntry {
+        caller,
+        what: Act::Register,
+        apply: Some(id),
+        detail,
     }
 }
 

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, blocks, follow, read, seconds};
-use crate::domain::{Apply, ApplyId, ApplyStatus, Caller, RequestKey, Snapshot, apply::may_cancel};
+use super::{AuditEntry, Error, Store, audit, blocks, follow, read, seconds};
+use crate::domain::{
+    Apply, ApplyId, ApplyStatus, Caller, RequestKey, Snapshot, apply::may_cancel, caller::Act,
+};
 
 impl Store {
     /// Has nothing unsent of an apply sent any more, and ends at once every round that was not asked
@@ -23,6 +25,13 @@ impl Store {
         let mut locked = follow::Locked::lock(&mut tx, Some(caller), id).await?;
         if may_cancel(&locked.standing) {
             cancel(&mut tx, &mut locked).await?;
+            let entry = AuditEntry {
+                caller,
+                what: Act::Cancel,
+                apply: Some(id),
+                detail: "",
+            };
+            audit::write(&mut *tx, &entry).await?;
         }
         let answer = read::apply(&mut *tx, caller, id)
             .await?

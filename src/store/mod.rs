@@ -9,6 +9,7 @@
 //! and [`Store::record`] take a round one step further, [`Store::events_after`] tells what changed.
 
 mod accept;
+mod audit;
 mod bell;
 mod blocks;
 mod cancel;
@@ -42,6 +43,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub use audit::Entry as AuditEntry;
 pub use bell::{Bell, Listener};
 pub use blocks::{Blocking, Standing};
 pub use claim::{Claim, Intent, Look};

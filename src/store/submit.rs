@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, labels, requests, seconds};
+use super::{AuditEntry, Error, Store, audit, chunk, follow, labels, requests, seconds};
 use crate::domain::{
     Apply, ApplyId, ApplyStatus, Caller, Outcome, RequestKey, Snapshot, Submission,
-    apply::Standing, submission::ChunkOf,
+    apply::Standing, caller::Act, submission::ChunkOf,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -76,6 +76,13 @@ impl Store {
             },
         };
         let snapshot = locked.follow(&mut tx, true).await?;
+        let entry = AuditEntry {
+            caller,
+            what: Act::Submit,
+            apply: Some(apply.id),
+            detail: &format!("{total} devices, after_check {}", apply.after_check),
+        };
+        audit::write(&mut *tx, &entry).await?;
         tx.commit().await?;
         self.bell.ring();
         Ok((apply, snapshot))
