@@ -210,7 +210,8 @@ impl Config {
                 check(doctor.upstream.check())?;
                 check(doctor.worker.check())?;
             }
-            Command::Token(_) | Command::Client(_) => {}
+            Command::Client(client) => client.credentials().token = token(),
+            Command::Token(_) => {}
         }
         Ok(self)
     }
@@ -319,6 +320,16 @@ fn database_url(store: &mut store::Options) {
         .take()
         .filter(|url| !url.is_empty())
         .or_else(other);
+}
+
+/// The token of the client, which is no flag: others on the machine could read it.
+fn token() -> Option<String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the environment is read"
+    )]
+    let token = std::env::var("REGISTRAR_TOKEN").ok();
+    token.filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]

@@ -172,6 +172,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::cli::options::Connection;
     use crate::{
         cli::testing::{Script, Server},
         proto::GetQuotaRequest,
@@ -185,7 +186,7 @@ mod tests {
             ..Script::default()
         });
         let server = server.await;
-        let client = connect(&server.url).await.unwrap();
+        let client = connect(&Connection::to(&server.url)).await.unwrap();
         let mut said = Vec::new();
         let call = |mut calls: Calls, ask| async move { calls.get_quota(ask).await };
         let say = |line: &str| said.push(line.replace(&server.url, "URL"));
