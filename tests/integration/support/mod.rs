@@ -1,6 +1,8 @@
 //! What tests share.
 
+pub(crate) mod certificates;
 pub(crate) mod database;
+pub(crate) mod dynamic;
 pub(crate) mod stack;
 
 use std::{path::PathBuf, sync::LazyLock};
