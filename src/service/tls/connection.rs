@@ -6,11 +6,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Sleep,
 };
 use tokio_rustls::{rustls::pki_types::CertificateDer, server::TlsStream};
 use tonic::transport::server::Connected;
@@ -33,11 +35,20 @@ impl Peer {
     };
 }
 
-/// A connection that was accepted.
+/// How long a connection may take to say its first words, once it can. They are sent at once.
+const FIRST_WORDS: Duration = Duration::from_secs(10);
+
+/// Bytes of the words that HTTP/2 begins with (RFC 9113, 3.4). Who has said them is asked for signs
+/// of life from then on.
+const PREFACE: usize = 24;
+
+/// A connection that was accepted. Reading fails if it is silent from the start.
 #[derive(Debug)]
 pub(in crate::service) struct Connection {
     stream: Stream,
     peer: Peer,
+    /// Until it has said its first words: how many bytes it has, and when its time is up.
+    silent: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 #[derive(Debug)]
@@ -52,10 +63,7 @@ impl Connection {
             address: stream.peer_addr().ok(),
             certificate: None,
         };
-        Self {
-            stream: Stream::Plain(stream),
-            peer,
-        }
+        Self::new(Stream::Plain(stream), peer)
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
@@ -68,9 +76,15 @@ impl Connection {
             address: tcp.peer_addr().ok(),
             certificate,
         };
+        Self::new(Stream::Tls(Box::new(stream)), peer)
+    }
+
+    fn new(stream: Stream, peer: Peer) -> Self {
+        let patience = tokio::time::sleep(FIRST_WORDS);
         Self {
-            stream: Stream::Tls(Box::new(stream)),
+            stream,
             peer,
+            silent: Some((0, Box::pin(patience))),
         }
     }
 }
@@ -108,9 +122,27 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let before = into.filled().len();
+        let read = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, into),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, into),
+        };
+        let Some((said, patience)) = &mut this.silent else {
+            return read;
+        };
+        *said += into.filled().len() - before;
+        match read {
+            Poll::Pending => patience
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            Poll::Ready(_) => {
+                if *said >= PREFACE {
+                    this.silent = None;
+                }
+                read
+            }
         }
     }
 }

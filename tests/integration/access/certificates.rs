@@ -156,6 +156,25 @@ async fn clients_that_connect_and_say_nothing_hold_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_does_not_come_to_the_point_is_closed() {
+    let (_, hash) = token();
+    let stack = Stack::with(&entry("one", "a", "read", "*", &[&hash])).await;
+    let begun = ["", "PRI * HTTP/2.0\r\n\r\n"].map(async |word| {
+        let mut stream = TcpStream::connect(&stack.server.address).await.unwrap();
+        stream.write_all(word.as_bytes()).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await
+    });
+
+    let [silent, hesitant] = begun;
+    let ended = async { tokio::join!(silent, hesitant) };
+    let (silent, hesitant) = crate::support::stack::patiently(ended).await;
+    for error in [silent, hesitant].into_iter().filter_map(Result::err) {
+        // What the server has left unread ends in a reset.
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_speaks_plain_text_to_it_is_told_so_in_the_words_of_tls() {
     let authority = Authority::new("ours");
     let stack = secured(&authority, &known_by("x:y"), &[]).await;
