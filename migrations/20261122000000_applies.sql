@@ -7,6 +7,7 @@
 -- One row per submission: its status and its devices by outcome.
 CREATE TABLE applies (
     apply_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant          text        NOT NULL,  -- whose it is; for others it does not exist
     account         text        NOT NULL,  -- the upstream account whose quotas it uses
     product_key     text        NOT NULL,
     iot_instance_id text        NOT NULL,  -- empty: the public instance
@@ -45,7 +46,9 @@ CREATE TABLE applies (
     CONSTRAINT uploaded_until_sealed CHECK (sealed OR uploads > 0)
 ) WITH (fillfactor = 50);
 
-CREATE INDEX applies_by_product ON applies (product_key, apply_id);
+-- Whoever lists applies is of one tenant.
+CREATE INDEX applies_by_tenant ON applies (tenant, apply_id);
+CREATE INDEX applies_by_product ON applies (tenant, product_key, apply_id);
 -- Who is on the way. Its predicate costs an apply a heap-only update four times, when the status
 -- changes; counts and times are in no index, or every update would pay.
 CREATE INDEX applies_unsettled ON applies (account) WHERE status IN ('CHECK', 'CREATE');
@@ -60,15 +63,15 @@ CREATE INDEX applies_unsealed ON applies (account, stored_at) WHERE NOT sealed;
 -- Found by what their submitters call them. Labels never change, so updates stay heap-only.
 CREATE INDEX applies_by_label ON applies USING gin (labels jsonb_path_ops);
 
--- What each caller's request ids stand for: an answer that can be given again.
+-- What each tenant's request ids stand for: an answer that can be given again.
 CREATE TABLE requests (
-    caller      text        NOT NULL,  -- empty: anyone
+    tenant      text        NOT NULL,
     request_id  text        NOT NULL,
     fingerprint bytea       NOT NULL,  -- of the request's content
     apply_id    bigint      NOT NULL REFERENCES applies ON DELETE CASCADE,
     revision    bigint      NOT NULL,  -- of the event that was the answer
     created_at  timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (caller, request_id)
+    PRIMARY KEY (tenant, request_id)
 );
 CREATE INDEX requests_by_apply ON requests (apply_id);
 
@@ -351,3 +354,37 @@ RETURNS double precision
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN greatest(1, slowed * power(0.5, least(100, coalesce(
     extract(epoch FROM clock_timestamp() - throttled_at)::double precision / 30, 0))));
+
+-- Who changed what, and who saw whose secrets. For good: an entry outlives its apply, and only
+-- retention removes any. Holds neither secrets nor names of devices.
+CREATE TABLE audit (
+    entry_no bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tenant   text        NOT NULL,
+    caller   text        NOT NULL,  -- empty: anyone, of an open server
+    proof    text        NOT NULL,  -- what proved who it was
+    peer     text,                  -- address and port that the call came from
+    what     text        NOT NULL,
+    apply_id bigint,
+    detail   text        NOT NULL,
+    CONSTRAINT known_proof CHECK (proof IN ('OPEN', 'TOKEN', 'CERTIFICATE')),
+    CONSTRAINT known_act CHECK (what IN ('SUBMIT', 'REGISTER', 'CANCEL', 'CREDENTIALS', 'REFUSED')),
+    CONSTRAINT about_an_apply CHECK (apply_id IS NOT NULL OR what = 'REFUSED')
+);
+
+CREATE INDEX audit_by_apply ON audit (apply_id);
+
+-- Retention says so in its transaction; nobody else removes anything by accident.
+CREATE FUNCTION audit_is_append_only() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_setting('registrar.audit_retention', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION 'the audit takes no %', TG_OP;
+END
+$$;
+
+CREATE TRIGGER audit_is_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();

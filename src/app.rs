@@ -27,7 +27,7 @@ use crate::{
     doctor,
     hub::Hub,
     lanes::Lanes,
-    service::{self, Health, Service},
+    service::{self, Access, Health, Service, Tls},
     simulator::{self, Simulator},
     store::{self, Store},
     upstream::Client,
@@ -44,7 +44,7 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     let default = match config.command {
         Command::Dev(_) => "warn,registrar::app=info",
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
-        Command::Doctor(_) | Command::Client(_) => "error",
+        Command::Doctor(_) | Command::Token(_) | Command::Client(_) => "error",
     };
     crate::telemetry::start(config.telemetry, default);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -56,9 +56,10 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
             Command::Migrate(settings) => migrate(&settings).await?,
             Command::Simulate(settings) => simulate(*settings, stop_on_signal()?).await?,
             Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
+            Command::Token(settings) => make_token(&settings)?,
             Command::Doctor(settings) => return examine(*settings).await,
             // What it watches goes on without it.
-            Command::Client(command) => return Ok(client(command, stop_on_signal()?).await),
+            Command::Client(command) => return Ok(client(*command, stop_on_signal()?).await),
         }
         Ok(ExitCode::SUCCESS)
     });
@@ -178,6 +179,14 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The token alone on standard output, so that it can go into a file; the rest beside it.
+fn make_token(settings: &service::Token) -> anyhow::Result<()> {
+    let (token, lines) = service::make_token(settings);
+    writeln!(std::io::stdout(), "{token}")?;
+    writeln!(std::io::stderr(), "\n{lines}")?;
+    Ok(())
+}
+
 async fn simulate(settings: Simulate, stop: CancellationToken) -> anyhow::Result<()> {
     let listener = bind(settings.listen, "--listen").await?;
     let simulator = Simulator::open(&settings.simulator)?;
@@ -196,6 +205,8 @@ async fn serve(
     store.check_schema().await?;
     let upstream = Client::new(&rooms.upstream)?;
     let vault = Vault::open(&rooms.vault).await?;
+    let access = Access::open(&rooms.access)?;
+    let tls = Tls::open(&rooms.tls)?;
     let listener = bind(settings.listen, "--listen").await?;
     let admin_listener = bind(settings.admin_listen, "--admin-listen").await?;
     let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -224,6 +235,7 @@ async fn serve(
         credentials,
         rates,
         &rooms.service,
+        access.clone(),
         stop.clone(),
     );
     let health = Health::new().await;
@@ -250,8 +262,10 @@ async fn serve(
     );
     tasks.spawn(
         "service",
-        service::serve(service, listener, health, settings.grace),
+        service::serve(service, listener, tls.clone(), health, settings.grace),
     );
+    let files = service::keep_fresh(access, tls, stop.clone());
+    tasks.spawn("files", endless(files));
     tracing::info!(listen = %address, admin = %admin, "registrar serves");
     if let Some(ready) = ready {
         // Nobody may be waiting any more.

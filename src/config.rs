@@ -1,5 +1,7 @@
 //! Every setting, from flags and from the environment. No room reads the environment itself.
 
+mod reach;
+
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
@@ -33,12 +35,14 @@ pub enum Command {
     Simulate(Box<Simulate>),
     /// Serve everything in one process: a private PostgreSQL, the simulator and the service
     Dev(Box<Dev>),
+    /// Make a token for a caller, and the lines for the access file
+    Token(service::Token),
     /// Look at the upstream account before its first use: key, clock, region, instance, product,
     /// quotas and permissions, each with what to do. Changes nothing
     Doctor(Box<Doctor>),
     /// Speak to the service as a client.
     #[command(flatten)]
-    Client(cli::Command),
+    Client(Box<cli::Command>),
 }
 
 /// Settings of `serve`.
@@ -56,6 +60,16 @@ pub struct Serve {
     #[arg(long, env = "REGISTRAR_GRACE", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub grace: Duration,
+
+    /// Listen beyond loopback although there is no access file: everyone who reaches the port may do
+    /// everything, and in plain text unless there is a certificate
+    #[arg(long, env = "REGISTRAR_OPEN_TO_EVERYONE")]
+    pub open_to_everyone: bool,
+
+    /// Listen beyond loopback without TLS: everyone on the way can read tokens and secrets, unless
+    /// something in front of this does TLS
+    #[arg(long, env = "REGISTRAR_PLAIN_TEXT")]
+    pub plain_text: bool,
 
     /// The rooms.
     #[command(flatten)]
@@ -84,6 +98,10 @@ pub struct Rooms {
     pub hub: hub::Options,
     #[command(flatten)]
     pub service: service::Options,
+    #[command(flatten)]
+    pub access: service::AccessOptions,
+    #[command(flatten)]
+    pub tls: service::TlsOptions,
 }
 
 /// Settings of `migrate`.
@@ -190,13 +208,15 @@ impl Config {
             Command::Dev(dev) => {
                 database_url(&mut dev.serve.rooms.store);
                 check(dev.simulator.check())?;
+                check(dev.check_submit())?;
                 check(dev.serve.check())?;
             }
             Command::Doctor(doctor) => {
                 check(doctor.upstream.check())?;
                 check(doctor.lanes.check())?;
             }
-            Command::Client(_) => {}
+            Command::Client(client) => client.credentials().token = token(),
+            Command::Token(_) => {}
         }
         Ok(self)
     }
@@ -219,6 +239,7 @@ impl Serve {
         let worker = &self.rooms.worker;
         self.rooms.lanes.check()?;
         worker.check()?;
+        self.check_reach()?;
         self.rooms.retention.check()?;
         self.rooms.vault.check()?;
         if self.rooms.store.database_connections < 2 {
@@ -270,6 +291,16 @@ fn database_url(store: &mut store::Options) {
         .take()
         .filter(|url| !url.is_empty())
         .or_else(other);
+}
+
+/// The token of the client, which is no flag: others on the machine could read it.
+fn token() -> Option<String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the environment is read"
+    )]
+    let token = std::env::var("REGISTRAR_TOKEN").ok();
+    token.filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]
@@ -326,6 +357,10 @@ mod tests {
                 "--secret-keys-command",
                 "cat keys",
             ],
+            &["--retain-audit-for", "0s"],
+            &["--tls-certificate", "server.pem"],
+            &["--tls-client-ca", "ca.pem"],
+            &["--access-file", "access.toml", "--submit", "devices.csv"],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
         }

@@ -58,7 +58,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
 const JOINERS: [&str; 3] = ["app", "lib", "main"];
 
 /// Where each of these crates is spoken, and nowhere else.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("sqlx", &["store", "dev"]),
     ("reqwest", &["upstream"]),
     ("aho_corasick", &["upstream"]),
@@ -66,6 +66,9 @@ const CRATES: [(&str, &[&str]); 6] = [
     ("axum", &["simulator", "admin"]),
     // Upstream names it as the provider of TLS.
     ("ring", &["vault", "upstream"]),
+    ("tokio_rustls", &["service"]),
+    ("x509_parser", &["service"]),
+    ("toml", &["service"]),
 ];
 
 /// A file longer than this says more than one thing.

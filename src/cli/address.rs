@@ -1,5 +1,7 @@
 //! Where the server is, as `--server` says it.
 
+use std::net::IpAddr;
+
 use anyhow::bail;
 use tonic::codegen::http::Uri;
 
@@ -53,6 +55,13 @@ impl Address {
             socket: format!("{host}:{port}"),
             is_tls,
         })
+    }
+
+    /// Whether it is on this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        let host = self.socket.rsplit_once(':').map_or("", |(host, _)| host);
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
     }
 }
 

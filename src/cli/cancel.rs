@@ -44,7 +44,7 @@ impl Cancel {
         parting: &Parting,
     ) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let mut client = client::connect(&self.connection.server).await?;
+        let mut client = client::connect(&self.connection).await?;
         let started = Instant::now();
         let request = CancelApplyRequest {
             apply_id: self.apply_id,

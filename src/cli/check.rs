@@ -105,11 +105,11 @@ impl Check {
         out: &mut impl Write,
         parting: &Parting,
     ) -> anyhow::Result<Ended> {
-        let Connection { server, output } = self.connection.clone();
+        let connection = self.connection.clone();
         let stay = self.stay;
         let (request, lines) = self.request().await?;
-        let mut printer = Printer::new(out, output);
-        let mut client = client::connect(&server).await?;
+        let mut printer = Printer::new(out, connection.output);
+        let mut client = client::connect(&connection).await?;
         let started = Instant::now();
         parting.submitting(&request);
         let answer = client::submit(&client, &request).await?;

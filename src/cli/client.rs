@@ -172,6 +172,7 @@ mod tests {
     use std::{sync::Mutex, time::Duration};
 
     use super::*;
+    use crate::cli::options::Connection;
     use crate::{
         cli::testing::{Script, Server},
         proto::GetQuotaRequest,
@@ -185,7 +186,7 @@ mod tests {
             ..Script::default()
         });
         let server = server.await;
-        let client = connect(&server.url).await.unwrap();
+        let client = connect(&Connection::to(&server.url)).await.unwrap();
         let mut said = Vec::new();
         // Longer than no time at all, which is the patience of one that is restless.
         let call = |mut calls: Calls, ask| async move {

@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 
 use super::{
     address::Address,
     aside::{self, Outage},
     client::Client,
+    credentials::{self, Credentials},
     failure,
     genuine::Genuine,
+    options::Connection,
     probe::{self, Found},
 };
 
@@ -36,26 +38,29 @@ enum Failed {
     NotYet(String),
     /// Something else is there, and this is what to do about it.
     Other(String),
+    /// The two do not trust each other, and this is what to do about it.
+    Untrusted(String),
 }
 
 /// Connects, and goes on trying for about ten seconds where no server answers.
 ///
 /// # Errors
 ///
-/// An address that is none, something else than a gRPC server at it, or nothing. The text says what
-/// was found and what to do.
-pub(super) async fn connect(server: &str) -> anyhow::Result<Client> {
-    connect_for(CONNECT_FOR, CONNECT, server, aside::say).await
+/// An address that is none, something else than a gRPC server at it, or nothing; a token or a
+/// certificate that is of no use. The text says what was found and what to do.
+pub(super) async fn connect(connection: &Connection) -> anyhow::Result<Client> {
+    connect_for(CONNECT_FOR, CONNECT, connection, aside::say).await
 }
 
 async fn connect_for(
     lasts: Duration,
     each: Duration,
-    server: &str,
+    connection: &Connection,
     say: impl FnMut(&str),
 ) -> anyhow::Result<Client> {
-    let address = Address::parse(server)?;
-    let endpoint = endpoint(&address, each)?;
+    let address = Address::parse(&connection.server)?;
+    let bearer = connection.credentials.bearer(&address)?;
+    let endpoint = endpoint(&address, &connection.credentials, each)?;
     let mut outage = Outage::new(&address.url, say);
     let started = Instant::now();
     loop {
@@ -63,9 +68,14 @@ async fn connect_for(
             Ok(channel) => {
                 outage.is_over();
                 let server = address.url;
-                return Ok(Client::new(Genuine { channel, server }));
+                return Ok(Client::new(Genuine {
+                    channel,
+                    bearer,
+                    server,
+                }));
             }
             Err(Failed::Other(what)) => bail!("{} is not a registrar: {what}", address.url),
+            Err(Failed::Untrusted(what)) => bail!("no connection to {}: {what}", address.url),
             Err(Failed::NotYet(why)) => why,
         };
         if started.elapsed() >= lasts {
@@ -79,14 +89,25 @@ async fn connect_for(
     }
 }
 
-fn endpoint(address: &Address, each: Duration) -> anyhow::Result<Endpoint> {
+fn endpoint(
+    address: &Address,
+    credentials: &Credentials,
+    each: Duration,
+) -> anyhow::Result<Endpoint> {
     let endpoint = Endpoint::from_shared(address.url.clone())?
         .connect_timeout(each)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING);
     if address.is_tls {
-        return Ok(endpoint.tls_config(ClientTlsConfig::new().with_webpki_roots())?);
+        let files = credentials.tls_files();
+        // The library's words may quote what stands in the files.
+        return endpoint.tls_config(credentials.tls()?).map_err(|_| {
+            anyhow!(
+                "what stands in the files of {files} cannot be used; it must be PEM, and the \
+                     key that of the certificate"
+            )
+        });
     }
     Ok(endpoint)
 }
@@ -142,11 +163,12 @@ fn with_tls(error: String, in_the_clear: Option<Found>, address: &Address) -> Fa
             "it does not speak TLS. Give it as http://{} if it is in a network that you trust",
             address.socket
         )),
-        _ if error.contains("certificate") => Failed::Other(format!(
-            "its certificate is not one to trust ({error}). It must be for this name and from a \
-             public authority"
-        )),
-        Some(Found::Tls | Found::Closes | Found::Silent) | None => Failed::NotYet(error),
+        Some(Found::Tls | Found::Closes | Found::Silent) | None => {
+            match credentials::advice(&error) {
+                Some(advice) => Failed::Untrusted(format!("{advice} ({error})")),
+                None => Failed::NotYet(error),
+            }
+        }
     }
 }
 
@@ -179,7 +201,7 @@ mod tests {
             }
         });
         let server = format!("{scheme}://{socket}");
-        let error = connect_for(Duration::ZERO, PATIENCE, &server, |_| {}).await;
+        let error = connect_for(Duration::ZERO, PATIENCE, &Connection::to(&server), |_| {}).await;
         error.unwrap_err().to_string().replace(&socket, "host:1")
     }
 
@@ -213,7 +235,7 @@ mod tests {
         let with = |error: &str, found| with_tls(error.into(), found, &address);
 
         let untrusted = with("invalid peer certificate: UnknownIssuer", Some(Found::Tls));
-        assert!(matches!(untrusted, Failed::Other(_)));
+        assert!(matches!(untrusted, Failed::Untrusted(what) if what.contains("--ca-file")));
         let refused = with("connection refused", None);
         assert_eq!(refused, Failed::NotYet("connection refused".into()));
     }
@@ -224,11 +246,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let server = format!("http://{address}");
+        let connection = Connection::to(&server);
         let mut told = Vec::new();
         let mut started = Vec::new();
         let (away, mut is_away) = tokio::sync::mpsc::unbounded_channel();
 
-        let connecting = connect_for(PATIENCE, PATIENCE, &server, |line: &str| {
+        let connecting = connect_for(PATIENCE, PATIENCE, &connection, |line: &str| {
             told.push(line.to_owned());
             let _ = away.send(());
         });

@@ -39,7 +39,7 @@ pub struct Devices {
 impl Devices {
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let client = client::connect(&self.connection.server).await?;
+        let client = client::connect(&self.connection).await?;
         let mut request = ListDevicesRequest {
             apply_id: self.apply_id,
             page_size: PAGE,

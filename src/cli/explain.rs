@@ -36,7 +36,7 @@ impl Explain {
     /// In JSON each entry is a line, and the last line is the apply with what it waits for.
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let client = client::connect(&self.connection.server).await?;
+        let client = client::connect(&self.connection).await?;
         let mut request = ExplainApplyRequest {
             apply_id: self.apply_id,
             page_size: PAGE,

@@ -5,7 +5,7 @@ use std::error::Error;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{connect::WHERE_IT_LISTENS, genuine::NotGrpc, shown::escaped};
+use super::{connect::WHERE_IT_LISTENS, credentials, genuine::NotGrpc, shown::escaped};
 
 /// The failure of a call as an error that reads: what was being done, the code, the server's
 /// message, and one indented line for each detail.
@@ -17,6 +17,19 @@ pub(super) fn while_doing(doing: &str, status: &Status) -> anyhow::Error {
     {
         text.push_str("\n  ");
         text.push_str(WHERE_IT_LISTENS);
+    }
+    if let Some(advice) = status
+        .source()
+        .and_then(|cause| credentials::advice(&root(cause)))
+    {
+        text.push_str("\n  ");
+        text.push_str(advice);
+    }
+    if status.code() == Code::Unauthenticated {
+        text.push_str(
+            "\n  give a token with --token-file or in REGISTRAR_TOKEN, or a certificate with \
+             --client-certificate and --client-key",
+        );
     }
     if status.code() == Code::Unimplemented {
         text.push_str("\n  the server at this address is another service, or an older registrar");

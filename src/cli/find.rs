@@ -50,7 +50,7 @@ impl Find {
     /// That it is in no apply is said in text; in JSON it is that there is no line.
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let client = client::connect(&self.connection.server).await?;
+        let client = client::connect(&self.connection).await?;
         let mut request = FindDeviceRequest {
             device_name: self.device_name,
             product_key: self.product_key.unwrap_or_default(),

@@ -161,6 +161,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
+    use crate::cli::options::Connection;
     use crate::{
         cli::testing::{Cut, Line, Script, Server, apply_at},
         proto::ApplyStatus,
@@ -178,7 +179,7 @@ mod tests {
 
     /// Follows from the first revision; the revisions told, the number of cuts, and the end.
     async fn followed(url: &str) -> (Vec<i64>, usize, Result<Apply, Status>) {
-        let mut client = client::connect(url).await.unwrap();
+        let mut client = client::connect(&Connection::to(url)).await.unwrap();
         let (mut told, mut cuts) = (Vec::new(), 0);
         let end = follow(
             &mut client,
@@ -225,7 +226,7 @@ mod tests {
     async fn a_broken_connection_is_made_anew_and_the_watch_resumed() {
         let server = Server::start(history(), vec![], [Cut::Hang { after: 1 }]).await;
         let line = Line::to(&server).await;
-        let mut client = client::connect(&line.url).await.unwrap();
+        let mut client = client::connect(&Connection::to(&line.url)).await.unwrap();
         let (mut told, mut cuts) = (Vec::new(), 0);
 
         let end = follow(
@@ -303,7 +304,7 @@ mod tests {
             ..Script::default()
         });
         let server = server.await;
-        let mut client = client::connect(&server.url).await.unwrap();
+        let mut client = client::connect(&Connection::to(&server.url)).await.unwrap();
         let mut told = Vec::new();
 
         let end = follow(
@@ -346,7 +347,7 @@ mod tests {
     #[tokio::test]
     async fn a_watch_that_is_broken_off_ends_at_once() {
         let server = Server::start(history(), vec![], [Cut::Hang { after: 2 }]).await;
-        let mut client = client::connect(&server.url).await.unwrap();
+        let mut client = client::connect(&Connection::to(&server.url)).await.unwrap();
 
         let end = follow(
             &mut client,

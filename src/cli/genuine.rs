@@ -4,20 +4,30 @@
 
 use std::task::{Context, Poll};
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 use tonic::{
     body::Body,
     codegen::{
         Service, StdError,
-        http::{Request, Response, StatusCode, header::CONTENT_TYPE},
+        http::{
+            Request, Response, StatusCode,
+            header::{AUTHORIZATION, CONTENT_TYPE},
+        },
     },
     transport::Channel,
 };
 
-/// A channel whose answers are answers of a gRPC server.
+use super::credentials::Bearer;
+
+/// A channel whose calls say who makes them, and whose answers are answers of a gRPC server.
 #[derive(Clone, Debug)]
 pub(super) struct Genuine {
     pub(super) channel: Channel,
+    /// What is sent with each call.
+    pub(super) bearer: Bearer,
     /// Where the server is, for what is said of it.
     pub(super) server: String,
 }
@@ -58,7 +68,12 @@ impl Service<Request<Body>> for Genuine {
         self.channel.poll_ready(context).map_err(StdError::from)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match self.bearer.header() {
+            Ok(None) => {}
+            Ok(Some(value)) => drop(request.headers_mut().insert(AUTHORIZATION, value)),
+            Err(error) => return ready(Err(error.into())).boxed(),
+        }
         let answer = self.channel.call(request);
         let server = self.server.clone();
         async move { genuine(answer.await?, server).map_err(StdError::from) }.boxed()

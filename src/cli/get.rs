@@ -36,7 +36,7 @@ pub struct Get {
 impl Get {
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let client = client::connect(&self.connection.server).await?;
+        let client = client::connect(&self.connection).await?;
         let answer = get(&client, self.apply_id, self.lists).await?;
         let apply = answer.apply.as_ref();
         let apply = apply.context("the server answered without an apply")?;

@@ -58,7 +58,7 @@ pub struct List {
 impl List {
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let client = client::connect(&self.connection.server).await?;
+        let client = client::connect(&self.connection).await?;
         let mut request = ListAppliesRequest {
             product_key: self.product_key.unwrap_or_default(),
             statuses: self.status.into_iter().map(i32::from).collect(),

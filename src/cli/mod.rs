@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod connect;
 mod counts;
+mod credentials;
 mod devices;
 mod end;
 mod explain;
@@ -60,6 +61,7 @@ use self::{parting::Parting, printer::Printer};
 pub use self::{
     cancel::Cancel,
     check::Check,
+    credentials::Credentials,
     devices::Devices,
     explain::Explain,
     export::{Export, Format},
@@ -102,6 +104,27 @@ pub enum Command {
     Explain(Explain),
     /// Tell the level and use of each quota
     Quota(Quota),
+}
+
+impl Command {
+    /// Who the client is, whichever command it is.
+    pub fn credentials(&mut self) -> &mut Credentials {
+        let connection = match self {
+            Self::Check(it) => &mut it.connection,
+            Self::Upload(it) => &mut it.connection,
+            Self::Export(it) => &mut it.connection,
+            Self::Register(it) => &mut it.connection,
+            Self::Watch(it) => &mut it.connection,
+            Self::Get(it) => &mut it.connection,
+            Self::List(it) => &mut it.connection,
+            Self::Devices(it) => &mut it.connection,
+            Self::Find(it) => &mut it.connection,
+            Self::Cancel(it) => &mut it.connection,
+            Self::Explain(it) => &mut it.connection,
+            Self::Quota(it) => &mut it.connection,
+        };
+        &mut connection.credentials
+    }
 }
 
 /// How a command ended that did not fail.

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
-use super::words;
+use super::{credentials::Credentials, words};
 use crate::proto::{ApplyStatus, DeviceOutcome};
 
 /// Below the help of a command that tells how devices fare.
@@ -28,7 +28,7 @@ pub(super) const FIND_CODES: &str = "Exit codes: 0 when the device is in an appl
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub struct Connection {
-    /// Where the service listens: `http://host:port`, or `https://` with a public certificate
+    /// Where the service listens: `http://host:port`, or `https://` where it has a certificate
     #[arg(
         long,
         env = "REGISTRAR_SERVER",
@@ -36,9 +36,24 @@ pub struct Connection {
     )]
     pub server: String,
 
+    /// Who the client is.
+    #[command(flatten)]
+    pub credentials: Credentials,
+
     /// How answers are written: for people, or as one JSON object a line
     #[arg(long, env = "REGISTRAR_OUTPUT", value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+impl Connection {
+    /// To a server that anyone may call.
+    pub(super) fn to(server: &str) -> Self {
+        Self {
+            server: server.to_owned(),
+            credentials: Credentials::default(),
+            output: Output::Text,
+        }
+    }
 }
 
 /// How answers are written.

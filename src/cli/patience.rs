@@ -8,7 +8,7 @@ use std::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::genuine::NotGrpc;
+use super::{credentials, failure, genuine::NotGrpc};
 
 /// How long a repeatable call is tried again without progress, and how long the pauses are.
 #[derive(Debug, Clone)]
@@ -125,7 +125,10 @@ pub(super) enum Heard {
 pub(super) fn is_passing(status: &Status) -> bool {
     // Only what the transport made up on this side has a source; the server's words have none.
     match status.source() {
-        Some(source) => NotGrpc::of(source).is_none_or(NotGrpc::is_passing),
+        Some(source) => {
+            NotGrpc::of(source).is_none_or(NotGrpc::is_passing)
+                && credentials::advice(&failure::root(source)).is_none()
+        }
         None => matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
     }
 }

@@ -35,7 +35,7 @@ pub struct Quota {
 impl Quota {
     pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let client = client::connect(&self.connection.server).await?;
+        let client = client::connect(&self.connection).await?;
         let call = |mut calls: Calls, ask| async move { calls.get_quota(ask).await };
         let request = GetQuotaRequest {};
         let answer = client::ask(&client, "reading the quotas", &request, call).await?;

@@ -52,7 +52,7 @@ impl Register {
         parting: &Parting,
     ) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let mut client = client::connect(&self.connection.server).await?;
+        let mut client = client::connect(&self.connection).await?;
         let started = Instant::now();
         let request = RegisterRequest {
             apply_id: self.apply_id,

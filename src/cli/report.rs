@@ -140,6 +140,7 @@ fn code(device: &Device) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::options::Connection;
     use crate::{
         cli::{
             options::Output,
@@ -262,7 +263,7 @@ mod tests {
     async fn more_refusals_than_a_page_holds_are_all_written_in_order() {
         let invalid = |at| device(at, &format!("p-{at}"), DeviceOutcome::Invalid, None);
         let server = Server::start(vec![], (0..10_500).map(invalid).collect(), []).await;
-        let client = client::connect(&server.url).await.unwrap();
+        let client = client::connect(&Connection::to(&server.url)).await.unwrap();
         let lines: Numbering = (2..10_502).collect();
         let mut out = Vec::new();
 

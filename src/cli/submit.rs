@@ -12,7 +12,7 @@ use super::{
     client,
     end::End,
     file::{self, DeviceFile},
-    options::{Output, Repeat},
+    options::{Connection, Output, Repeat},
     parting::Parting,
     printer::Printer,
 };
@@ -61,7 +61,7 @@ impl Submit {
     /// says what to do next.
     pub async fn run(self, server: &str, out: &mut impl Write) -> anyhow::Result<Summary> {
         let Self { file, product_key } = self;
-        let mut client = client::connect(server).await?;
+        let mut client = client::connect(&Connection::to(server)).await?;
         let mut printer = Printer::new(out, Output::Text);
 
         let started = Instant::now();

@@ -71,7 +71,7 @@ impl Watch {
         parting: &Parting,
     ) -> anyhow::Result<Ended> {
         let mut printer = Printer::new(out, self.connection.output);
-        let mut client = client::connect(&self.connection.server).await?;
+        let mut client = client::connect(&self.connection).await?;
         let started = Instant::now();
         let now = get::get(&client, self.apply_id, false).await?.apply;
         let now = now.context("the server answered without an apply")?;

@@ -5,6 +5,7 @@
 //! changes in [`apply`], a round in [`round`], a device in [`outcome`].
 
 pub mod apply;
+pub mod caller;
 pub mod device;
 pub mod judge;
 pub mod labels;
@@ -20,6 +21,7 @@ pub mod submission;
 pub mod waiting;
 
 pub use apply::{AfterCheck, Apply, ApplyId, ApplyStatus, Snapshot};
+pub use caller::{Caller, Proof, Right, Tenant};
 pub use judge::{Chunk, Gathered, Judge};
 pub use labels::Labels;
 pub use lane::Lane;

@@ -5,9 +5,7 @@ use sha2::{Digest as _, Sha256};
 /// What a request id is remembered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
-    /// Whose it is; empty for anyone.
-    pub caller: String,
-    /// The id.
+    /// The id, which is one for each tenant.
     pub id: String,
     /// Of the content: the same id with another one is another request.
     pub fingerprint: Fingerprint,

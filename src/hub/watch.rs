@@ -154,7 +154,10 @@ impl Watch {
         let store = &self.shared.store;
         let events = store.each_event_after(&[(self.apply, self.seen)]).await?;
         if self.closed && events.is_empty() {
-            store.apply(self.apply).await?;
+            let missing = store.missing(&[self.apply]).await?;
+            if !missing.is_empty() {
+                return Err(Error::NoSuchApply(self.apply));
+            }
         }
         Ok(events)
     }

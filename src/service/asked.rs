@@ -4,7 +4,7 @@ use tonic::Status;
 
 use super::{complaints::Complaints, convert::is_key, page_token::Scope};
 use crate::{
-    domain::{ApplyId, Ordinal, Outcome},
+    domain::{ApplyId, Caller, Ordinal, Outcome},
     proto as pb,
     store::Filter,
 };
@@ -39,7 +39,7 @@ pub(super) struct Export {
 }
 
 /// The page of applies that is asked for.
-pub(super) fn applies(request: pb::ListAppliesRequest) -> Result<Applies, Status> {
+pub(super) fn applies(caller: &Caller, request: pb::ListAppliesRequest) -> Result<Applies, Status> {
     let mut complaints = Complaints::default();
     let size = complaints.about_page_size(request.page_size, 100, 1_000);
     if !request.product_key.is_empty() && !is_key(&request.product_key) {
@@ -60,7 +60,7 @@ pub(super) fn applies(request: pb::ListAppliesRequest) -> Result<Applies, Status
             .iter()
             .flat_map(|(k, v)| [k.as_bytes(), v.as_bytes()]),
     );
-    let scope = Scope::new("ListApplies", &parts);
+    let scope = Scope::new(&caller.tenant, "ListApplies", &parts);
     let before = complaints
         .about_page_token(&scope, &request.page_token)
         .map(|[before]| ApplyId(before));
@@ -79,7 +79,7 @@ pub(super) fn applies(request: pb::ListAppliesRequest) -> Result<Applies, Status
 }
 
 /// The page of devices that is asked for.
-pub(super) fn devices(request: pb::ListDevicesRequest) -> Result<Devices, Status> {
+pub(super) fn devices(caller: &Caller, request: pb::ListDevicesRequest) -> Result<Devices, Status> {
     let mut complaints = Complaints::default();
     complaints.about_apply_id(request.apply_id);
     let size = complaints.about_page_size(request.page_size, 1_000, 10_000) as usize;
@@ -88,7 +88,11 @@ pub(super) fn devices(request: pb::ListDevicesRequest) -> Result<Devices, Status
         .iter()
         .map(|outcome| outcome.letter() as u8)
         .collect();
-    let scope = Scope::new("ListDevices", &[&request.apply_id.to_be_bytes(), &letters]);
+    let scope = Scope::new(
+        &caller.tenant,
+        "ListDevices",
+        &[&request.apply_id.to_be_bytes(), &letters],
+    );
     let from = complaints.about_page_token(&scope, &request.page_token);
     complaints.refuse()?;
     let [from] = from.unwrap_or([0]);
@@ -177,11 +181,14 @@ mod tests {
 
     #[test]
     fn twenty_complaints_are_told_and_the_rest_counted() {
-        let refused = devices(pb::ListDevicesRequest {
-            apply_id: 1,
-            outcomes: [vec![2], vec![0; 10], vec![99; 15]].concat(),
-            ..Default::default()
-        })
+        let refused = devices(
+            &Caller::anyone(),
+            pb::ListDevicesRequest {
+                apply_id: 1,
+                outcomes: [vec![2], vec![0; 10], vec![99; 15]].concat(),
+                ..Default::default()
+            },
+        )
         .unwrap_err();
 
         assert_eq!(fields(&refused).len(), 20);
@@ -195,10 +202,13 @@ mod tests {
     #[test]
     fn a_page_has_its_usual_size_and_a_largest() {
         let size = |page_size| {
-            applies(pb::ListAppliesRequest {
-                page_size,
-                ..Default::default()
-            })
+            applies(
+                &Caller::anyone(),
+                pb::ListAppliesRequest {
+                    page_size,
+                    ..Default::default()
+                },
+            )
             .map(|asked| asked.size)
         };
 
@@ -211,12 +221,15 @@ mod tests {
     #[test]
     fn a_page_goes_on_where_its_token_says_and_only_with_the_same_filter() {
         let page = |apply_id, outcomes: &[i32], page_token: &str| {
-            devices(pb::ListDevicesRequest {
-                apply_id,
-                page_size: 0,
-                page_token: page_token.into(),
-                outcomes: outcomes.to_vec(),
-            })
+            devices(
+                &Caller::anyone(),
+                pb::ListDevicesRequest {
+                    apply_id,
+                    page_size: 0,
+                    page_token: page_token.into(),
+                    outcomes: outcomes.to_vec(),
+                },
+            )
         };
         let token = page(7, &[2, 3], "").unwrap().scope.token([4_000]);
 
@@ -233,15 +246,18 @@ mod tests {
     #[test]
     fn a_page_of_applies_goes_on_only_with_the_same_statuses_and_labels() {
         let page = |statuses: &[i32], labels: &[(&str, &str)], page_token: &str| {
-            applies(pb::ListAppliesRequest {
-                page_token: page_token.into(),
-                statuses: statuses.to_vec(),
-                labels: labels
-                    .iter()
-                    .map(|(k, v)| (k.to_string(), v.to_string()))
-                    .collect(),
-                ..Default::default()
-            })
+            applies(
+                &Caller::anyone(),
+                pb::ListAppliesRequest {
+                    page_token: page_token.into(),
+                    statuses: statuses.to_vec(),
+                    labels: labels
+                        .iter()
+                        .map(|(k, v)| (k.to_string(), v.to_string()))
+                        .collect(),
+                    ..Default::default()
+                },
+            )
         };
         let token = page(&[1, 4], &[("a", "b")], "").unwrap().scope.token([9]);
 
@@ -258,11 +274,14 @@ mod tests {
 
     #[test]
     fn a_filter_that_nothing_can_pass_is_refused() {
-        let refused = applies(pb::ListAppliesRequest {
-            statuses: vec![1, 0],
-            labels: [("Team".to_owned(), String::new())].into(),
-            ..Default::default()
-        });
+        let refused = applies(
+            &Caller::anyone(),
+            pb::ListAppliesRequest {
+                statuses: vec![1, 0],
+                labels: [("Team".to_owned(), String::new())].into(),
+                ..Default::default()
+            },
+        );
 
         assert_eq!(fields(&refused.unwrap_err()), ["statuses[1]", "labels"]);
     }

@@ -5,7 +5,7 @@ use tonic::Status;
 
 use super::{Service, answer, complaints::Complaints, page_token::Scope, status};
 use crate::{
-    domain::{Apply, ApplyId},
+    domain::{Apply, ApplyId, Caller},
     proto as pb,
     store::{Entry, Happened, Moment},
 };
@@ -23,23 +23,20 @@ impl Service {
     #[tracing::instrument(name = "rpc.explain_apply", skip_all, fields(apply.id = request.apply_id))]
     pub(super) async fn explained(
         &self,
+        caller: &Caller,
         request: pb::ExplainApplyRequest,
     ) -> Result<pb::ExplainApplyResponse, Status> {
-        let wanted = wanted(&request)?;
+        let wanted = wanted(caller, &request)?;
         // One more than the page holds says whether there is another page.
         let history = self
             .store
-            .history(wanted.apply, wanted.after, wanted.size + 1);
+            .history(caller, wanted.apply, wanted.after, wanted.size + 1);
         let (apply, now, mut entries) = history.await.map_err(status::of)?;
         let size = wanted.size as usize;
         let is_last = entries.len() <= size;
         entries.truncate(size);
         let next = entries.last().filter(|_| !is_last);
-        let waiting = self
-            .store
-            .waiting(apply.id, &now)
-            .await
-            .map_err(status::of)?;
+        let waiting = self.store.waiting(&apply, &now).await.map_err(status::of)?;
         Ok(pb::ExplainApplyResponse {
             next_page_token: next
                 .map(|entry| wanted.scope.token(cursor(entry.moment)))
@@ -51,11 +48,15 @@ impl Service {
     }
 }
 
-fn wanted(request: &pb::ExplainApplyRequest) -> Result<Wanted, Status> {
+fn wanted(caller: &Caller, request: &pb::ExplainApplyRequest) -> Result<Wanted, Status> {
     let mut complaints = Complaints::default();
     complaints.about_apply_id(request.apply_id);
     let size = complaints.about_page_size(request.page_size, 1_000, 10_000);
-    let scope = Scope::new("ExplainApply", &[&request.apply_id.to_be_bytes()]);
+    let scope = Scope::new(
+        &caller.tenant,
+        "ExplainApply",
+        &[&request.apply_id.to_be_bytes()],
+    );
     let after = complaints.about_page_token(&scope, &request.page_token);
     complaints.refuse()?;
     Ok(Wanted {
@@ -119,11 +120,12 @@ mod tests {
             number: 7,
         };
         let ask = |apply_id, page_token: &str| {
-            wanted(&pb::ExplainApplyRequest {
+            let request = pb::ExplainApplyRequest {
                 apply_id,
                 page_size: 0,
                 page_token: page_token.into(),
-            })
+            };
+            wanted(&Caller::anyone(), &request)
         };
         let token = ask(7, "").unwrap().scope.token(cursor(told));
 

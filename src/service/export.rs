@@ -6,7 +6,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, Shared},
+    stream,
+    stream::BoxStream,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     task::JoinSet,
@@ -15,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{Service, answer, asked, status};
+use super::{Service, access::Pass, answer, asked, status};
 use crate::{
     credentials::{self, Credential, Reading},
-    domain::{ApplyId, Ordinal, Outcome},
+    domain::{ApplyId, Caller, Ordinal, Outcome, Right, caller::Act},
     proto as pb,
-    store::{DeviceRow, Store},
+    store::{AuditEntry, DeviceRow, Store},
 };
 
 /// Devices of one message. Promised in the proto; with long reasons some 500 kB.
@@ -33,10 +38,15 @@ impl Service {
     #[tracing::instrument(name = "rpc.export_devices", skip_all, fields(apply.id = request.apply_id))]
     pub(super) async fn export(
         &self,
+        pass: Pass,
         request: pb::ExportDevicesRequest,
     ) -> Result<BoxStream<'static, Result<pb::ExportDevicesResponse, Status>>, Status> {
         let wanted = asked::export(&request)?;
-        let (apply, now) = self.store.apply(wanted.apply).await.map_err(status::of)?;
+        let (apply, now) = self
+            .store
+            .apply(&pass.caller, wanted.apply)
+            .await
+            .map_err(status::of)?;
         let total = i64::from(now.counts.total());
         if request.from_ordinal > total {
             return Err(status::beyond_the_last(
@@ -45,13 +55,27 @@ impl Service {
                 total,
             ));
         }
-        // The right to `wanted.credentials`, and the record of who had them, belong here.
+        let right = match wanted.credentials {
+            true => Right::Credentials,
+            false => Right::Read,
+        };
+        self.need(&pass.caller, right).await?;
         let exports = self.exports.clone();
         let place = exports
             .try_acquire_owned()
             .map_err(|_| status::too_many_exports(self.options.exports_at_once))?;
+        if wanted.credentials {
+            let entry = AuditEntry {
+                caller: &pass.caller,
+                what: Act::Credentials,
+                apply: Some(apply.id),
+                detail: &format!("from device {}", wanted.from),
+            };
+            self.store.audit(&entry).await.map_err(status::of)?;
+        }
         let reader = Reader {
             store: self.store.clone(),
+            caller: pass.caller.clone(),
             apply: apply.id,
             outcomes: wanted.outcomes,
             credentials: wanted
@@ -69,6 +93,7 @@ impl Service {
             task,
             next: request.from_ordinal,
             heartbeat: self.options.heartbeat,
+            ended: pass.ended(right, apply.product_key).boxed().shared(),
             stop: self.stop.clone(),
         };
         Ok(stream::try_unfold(export, |mut export| async move {
@@ -79,7 +104,6 @@ impl Service {
 }
 
 /// What one caller is handed.
-#[derive(Debug)]
 struct Export {
     apply: ApplyId,
     received: mpsc::Receiver<pb::ExportDevicesResponse>,
@@ -89,6 +113,8 @@ struct Export {
     next: i64,
     /// How long it is silent at most.
     heartbeat: Duration,
+    /// Over once the caller may not have this any more.
+    ended: Shared<BoxFuture<'static, ()>>,
     stop: CancellationToken,
 }
 
@@ -98,12 +124,13 @@ impl Export {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(status::stopping_export(self.apply, self.next)),
+            () = self.ended.clone() => Err(status::export_barred(self.apply, self.next)),
             message = self.received.recv() => match message {
                 Some(message) => {
                     self.next = message.next_ordinal;
                     Ok(Some(message))
                 }
-                None => self.ended().await,
+                None => self.over().await,
             },
             () = tokio::time::sleep(self.heartbeat) => Ok(Some(pb::ExportDevicesResponse {
                 next_ordinal: self.next,
@@ -113,7 +140,7 @@ impl Export {
     }
 
     /// How the task has ended. One that broke off must not look like one that is through.
-    async fn ended(&mut self) -> Result<Option<pb::ExportDevicesResponse>, Status> {
+    async fn over(&mut self) -> Result<Option<pb::ExportDevicesResponse>, Status> {
         match self.task.join_next().await {
             Some(Err(error)) => {
                 tracing::error!(
@@ -131,6 +158,7 @@ impl Export {
 /// Reads for one export.
 struct Reader {
     store: Store,
+    caller: Caller,
     apply: ApplyId,
     outcomes: Vec<Outcome>,
     credentials: Option<Reading>,
@@ -177,12 +205,13 @@ impl Reader {
     /// last.
     async fn read(&mut self, from: Ordinal) -> Result<Option<Ready>, Status> {
         let all = usize::MAX;
-        let chunk = self
-            .store
-            .devices_of_chunk(self.apply, from, &self.outcomes, all);
+        let chunk =
+            self.store
+                .devices_of_chunk(&self.caller, self.apply, from, &self.outcomes, all);
         let Some(chunk) = chunk.await.map_err(status::of)? else {
             // Unless it was removed meanwhile.
-            self.store.apply(self.apply).await.map_err(status::of)?;
+            let again = self.store.apply(&self.caller, self.apply).await;
+            again.map_err(status::of)?;
             return Ok(None);
         };
         let mut found = self.credentials_of(&chunk.devices).await?;

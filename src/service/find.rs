@@ -4,7 +4,7 @@ use tonic::Status;
 
 use super::{Service, answer, complaints::Complaints, convert::is_key, page_token::Scope, status};
 use crate::{
-    domain::{ApplyId, Ordinal, device::readable},
+    domain::{ApplyId, Caller, Ordinal, device::readable},
     proto as pb,
     store::Place,
 };
@@ -23,11 +23,13 @@ impl Service {
     #[tracing::instrument(name = "rpc.find_device", skip_all)]
     pub(super) async fn found(
         &self,
+        caller: &Caller,
         request: pb::FindDeviceRequest,
     ) -> Result<pb::FindDeviceResponse, Status> {
-        let wanted = wanted(request)?;
+        let wanted = wanted(caller, request)?;
         let product_key = wanted.product_key.as_deref();
         let page = self.store.find(
+            caller,
             &wanted.name,
             product_key,
             wanted.before,
@@ -49,7 +51,7 @@ impl Service {
     }
 }
 
-fn wanted(request: pb::FindDeviceRequest) -> Result<Wanted, Status> {
+fn wanted(caller: &Caller, request: pb::FindDeviceRequest) -> Result<Wanted, Status> {
     let mut complaints = Complaints::default();
     if request.device_name.is_empty() {
         complaints.add("device_name", "must be the name to look for");
@@ -62,7 +64,7 @@ fn wanted(request: pb::FindDeviceRequest) -> Result<Wanted, Status> {
     }
     let size = complaints.about_page_size(request.page_size, 20, 100);
     let filter = [&request.device_name, &request.product_key].map(|part| part.as_bytes());
-    let scope = Scope::new("FindDevice", &filter);
+    let scope = Scope::new(&caller.tenant, "FindDevice", &filter);
     let before = complaints.about_page_token(&scope, &request.page_token);
     complaints.refuse()?;
     Ok(Wanted {
@@ -85,12 +87,13 @@ mod tests {
     use super::*;
 
     fn ask(device_name: &str, product_key: &str, page_token: &str) -> Result<Wanted, Status> {
-        wanted(pb::FindDeviceRequest {
+        let request = pb::FindDeviceRequest {
             device_name: device_name.into(),
             product_key: product_key.into(),
             page_size: 1_000,
             page_token: page_token.into(),
-        })
+        };
+        wanted(&Caller::anyone(), request)
     }
 
     #[test]

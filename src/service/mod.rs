@@ -3,11 +3,13 @@
 //! A handler is a sentence: `convert` turns the message into values of the domain or refuses it,
 //! the store acts, `answer` turns the result into a message, and `status` turns what failed
 //! into a code. `transport` stands before all calls and puts the library's own refusals into our
-//! words. Nothing here knows about workers: they meet in rows. What an export hands out of the
-//! upstream comes through `credentials`.
+//! words; `access` stands before those of the API and says who is calling, and `tls` before both.
+//! Nothing here knows about workers: they meet in rows. What an export hands out of the upstream
+//! comes through `credentials`.
 //!
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
+mod access;
 mod answer;
 mod asked;
 mod complaints;
@@ -21,11 +23,13 @@ mod packed;
 mod page_token;
 mod quota;
 mod read;
+mod reload;
 mod requests;
 mod serve;
 mod status;
 mod submissions;
 mod submit;
+mod tls;
 mod transport;
 mod upload;
 mod waits;
@@ -46,8 +50,11 @@ use crate::{
     store::Store,
 };
 
+pub use access::{Access, Options as AccessOptions, Token, make as make_token};
 pub use health::Health;
+pub use reload::keep_fresh;
 pub use serve::serve;
+pub use tls::{Options as TlsOptions, Tls};
 
 /// The largest message that is taken, and the most that a compressed one may unpack to: 100,000
 /// devices have 13.5 MB when every name and nickname is as long as allowed, and some 3 MB as a
@@ -133,6 +140,8 @@ pub struct Service {
     /// The calls a second that each lane makes at most.
     rates: Arc<[(Lane, f64)]>,
     options: Options,
+    access: Access,
+    refusals: Arc<access::Refusals>,
     stop: CancellationToken,
     /// Watches that may look up their apply at one time.
     openings: Arc<Semaphore>,
@@ -144,13 +153,14 @@ pub struct Service {
 
 impl Service {
     /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for. The
-    /// lanes are worked at these `rates`, in calls a second.
+    /// lanes are worked at these `rates`, in calls a second. `access` says who may call.
     pub fn new(
         store: Store,
         hub: Hub,
         credentials: Credentials,
         rates: Vec<(Lane, f64)>,
         options: &Options,
+        access: Access,
         stop: CancellationToken,
     ) -> Self {
         let openings = Arc::new(Semaphore::new(OPENINGS));
@@ -160,6 +170,8 @@ impl Service {
             credentials,
             rates: rates.into(),
             options: options.clone(),
+            access,
+            refusals: Arc::default(),
             stop,
             openings,
             exports: Arc::new(Semaphore::new(options.exports_at_once as usize)),
@@ -180,79 +192,98 @@ impl RegistrarService for Service {
         &self,
         request: Request<pb::CheckDevicesRequest>,
     ) -> Result<Response<pb::CheckDevicesResponse>, Status> {
-        self.submit(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.submit(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn upload_devices(
         &self,
         request: Request<Streaming<pb::UploadDevicesRequest>>,
     ) -> Result<Response<Self::UploadDevicesStream>, Status> {
-        self.upload(request.into_inner()).map(Response::new)
+        let pass = access::pass(&request)?;
+        self.upload(pass, request.into_inner()).map(Response::new)
     }
 
     async fn register(
         &self,
         request: Request<pb::RegisterRequest>,
     ) -> Result<Response<pb::RegisterResponse>, Status> {
-        self.accept(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.accept(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn watch_apply(
         &self,
         request: Request<pb::WatchApplyRequest>,
     ) -> Result<Response<Self::WatchApplyStream>, Status> {
-        self.watch(request.into_inner()).await.map(Response::new)
+        let pass = access::pass(&request)?;
+        let answer = self.watch(pass, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn get_apply(
         &self,
         request: Request<pb::GetApplyRequest>,
     ) -> Result<Response<pb::GetApplyResponse>, Status> {
-        self.apply(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.apply(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn list_applies(
         &self,
         request: Request<pb::ListAppliesRequest>,
     ) -> Result<Response<pb::ListAppliesResponse>, Status> {
-        self.applies(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.applies(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn list_devices(
         &self,
         request: Request<pb::ListDevicesRequest>,
     ) -> Result<Response<pb::ListDevicesResponse>, Status> {
-        self.devices(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.devices(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn cancel_apply(
         &self,
         request: Request<pb::CancelApplyRequest>,
     ) -> Result<Response<pb::CancelApplyResponse>, Status> {
-        self.cancel(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.cancel(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn export_devices(
         &self,
         request: Request<pb::ExportDevicesRequest>,
     ) -> Result<Response<Self::ExportDevicesStream>, Status> {
-        self.export(request.into_inner()).await.map(Response::new)
+        let pass = access::pass(&request)?;
+        let answer = self.export(pass, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn find_device(
         &self,
         request: Request<pb::FindDeviceRequest>,
     ) -> Result<Response<pb::FindDeviceResponse>, Status> {
-        self.found(request.into_inner()).await.map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.found(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn explain_apply(
         &self,
         request: Request<pb::ExplainApplyRequest>,
     ) -> Result<Response<pb::ExplainApplyResponse>, Status> {
-        self.explained(request.into_inner())
-            .await
-            .map(Response::new)
+        let caller = access::caller(&request)?;
+        let answer = self.explained(&caller, request.into_inner()).await;
+        answer.map(Response::new)
     }
 
     async fn get_quota(

@@ -1,4 +1,5 @@
-//! Page tokens: where the next page begins, good only for the call and the filter that made them.
+//! Page tokens: where the next page begins, good only for the tenant, the call and the filter that
+//! made them.
 //!
 //! The seal keeps callers from mixing pages up, and from relying on what is inside. It is no
 //! secret: a token opens nothing that its call would not show anyway, and replicas need no key in
@@ -7,18 +8,21 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::Tenant;
+
 /// Bytes of the seal.
 const SEAL: usize = 12;
 
-/// The call and the filter that a token belongs to.
+/// The tenant, the call and the filter that a token belongs to.
 #[derive(Clone, Debug)]
 pub(super) struct Scope(Sha256);
 
 impl Scope {
-    /// The scope of a call whose filter has these parts.
-    pub(super) fn new(call: &str, filter: &[&[u8]]) -> Self {
+    /// The scope of a tenant's call whose filter has these parts.
+    pub(super) fn new(tenant: &Tenant, call: &str, filter: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
-        for part in [b"page token 1", call.as_bytes()].iter().chain(filter) {
+        let whose = [b"page token 1", tenant.as_str().as_bytes(), call.as_bytes()];
+        for part in whose.iter().chain(filter) {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -58,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_to_the_call_and_filter_that_made_it() {
-        let scope = Scope::new("ListApplies", &[b"a1"]);
+        let scope = Scope::new(&Tenant::open(), "ListApplies", &[b"a1"]);
 
         for cursor in [0, 1, i64::MAX] {
             assert_eq!(scope.cursor(&scope.token([cursor])), Some([cursor]));
@@ -68,8 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_another_call_or_filter_is_refused() {
-        let token = Scope::new("ListApplies", &[b"a1"]).token([7]);
+    fn a_token_of_another_tenant_call_or_filter_is_refused() {
+        let tenant = Tenant::parse("a").unwrap();
+        let token = Scope::new(&tenant, "ListApplies", &[b"a1"]).token([7]);
 
         let others: [(&str, &[&[u8]]); 4] = [
             ("ListDevices", &[b"a1"]),
@@ -78,13 +83,15 @@ mod tests {
             ("ListApplies", &[b"a", b"1"]),
         ];
         for (call, filter) in others {
-            assert_eq!(Scope::new(call, filter).cursor::<1>(&token), None);
+            assert_eq!(Scope::new(&tenant, call, filter).cursor::<1>(&token), None);
         }
+        let other = Scope::new(&Tenant::open(), "ListApplies", &[b"a1"]);
+        assert_eq!(other.cursor::<1>(&token), None);
     }
 
     #[test]
     fn a_forged_token_is_refused() {
-        let scope = Scope::new("ListApplies", &[]);
+        let scope = Scope::new(&Tenant::open(), "ListApplies", &[]);
         let mut altered = URL_SAFE_NO_PAD.decode(scope.token([7])).unwrap();
         altered[7] += 1;
 

@@ -4,7 +4,7 @@ use tonic::Status;
 
 use super::{Service, answer, convert, status};
 use crate::{
-    domain::{ApplyId, ApplyStatus, Outcome},
+    domain::{ApplyId, ApplyStatus, Caller, Outcome},
     proto as pb,
     store::{DevicesPage, Error},
 };
@@ -16,34 +16,40 @@ impl Service {
     #[tracing::instrument(name = "rpc.get_apply", skip_all, fields(apply.id = request.apply_id))]
     pub(super) async fn apply(
         &self,
+        caller: &Caller,
         request: pb::GetApplyRequest,
     ) -> Result<pb::GetApplyResponse, Status> {
         let id = convert::apply_id(request.apply_id)?;
-        self.described(id, request.include_lists)
+        self.described(caller, id, request.include_lists)
             .await
             .map_err(status::of)
     }
 
     async fn described(
         &self,
+        caller: &Caller,
         id: ApplyId,
         include_lists: bool,
     ) -> Result<pb::GetApplyResponse, Error> {
         loop {
-            let (apply, now) = self.store.apply(id).await?;
+            let (apply, now) = self.store.apply(caller, id).await?;
             let mut response = pb::GetApplyResponse {
                 apply: Some(answer::apply(&apply, &now)),
-                waiting_for: self.store.waiting(id, &now).await?.map(answer::waiting_for),
+                waiting_for: self
+                    .store
+                    .waiting(&apply, &now)
+                    .await?
+                    .map(answer::waiting_for),
                 ..Default::default()
             };
             let Some((valid, invalid)) = listed_in(now.status).filter(|_| include_lists) else {
                 return Ok(response);
             };
-            let valid = self.store.devices(id, 0, valid, LISTED).await?;
-            let invalid = self.store.devices(id, 0, invalid, LISTED).await?;
+            let valid = self.store.devices(caller, id, 0, valid, LISTED).await?;
+            let invalid = self.store.devices(caller, id, 0, invalid, LISTED).await?;
             // Lists and status belong together only if nothing changed while they were read. Only a
             // caller's request moves an apply on from here, so this ends.
-            if self.store.apply(id).await?.1.revision == now.revision {
+            if self.store.apply(caller, id).await?.1.revision == now.revision {
                 response.truncated = valid.next.is_some() || invalid.next.is_some();
                 response.valid_list = names(valid);
                 response.invalid_list = names(invalid);

@@ -17,15 +17,6 @@ pub(super) fn request_id(id: &mut String) -> Result<Option<String>, Status> {
     Ok(Some(id).filter(|id| !id.is_empty()))
 }
 
-/// The key of a request of anyone's.
-pub(super) fn key(id: String, fingerprint: Fingerprint) -> RequestKey {
-    RequestKey {
-        caller: String::new(),
-        id,
-        fingerprint,
-    }
-}
-
 /// What Register asks for.
 pub(super) fn register(
     request: pb::RegisterRequest,
@@ -70,7 +61,10 @@ fn written(
     complaints.about_apply_id(apply_id);
     complaints.about_request_id(&request_id);
     complaints.refuse()?;
-    let key = (!request_id.is_empty()).then(|| key(request_id, fingerprint));
+    let key = (!request_id.is_empty()).then_some(RequestKey {
+        id: request_id,
+        fingerprint,
+    });
     Ok((ApplyId(apply_id), key))
 }
 

@@ -11,14 +11,13 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::{net::TcpListener, sync::watch};
-use tonic::{
-    body::Body,
-    server::NamedService,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{body::Body, server::NamedService, transport::Server};
 use tower::layer::layer_fn;
 
-use super::{Health, MAX_SMALL_MESSAGE, Service, submissions::Api, transport::Transport, upload};
+use super::{
+    Health, MAX_SMALL_MESSAGE, Service, Tls, access::Guard, submissions::Api, tls::incoming,
+    transport::Transport, upload,
+};
 use crate::proto::DESCRIPTORS;
 
 /// The calls that may never end by themselves, because nobody reads what they answer.
@@ -45,6 +44,7 @@ const SHORT_WAIT: Duration = Duration::from_millis(100);
 pub async fn serve(
     service: Service,
     listener: TcpListener,
+    tls: Option<Tls>,
     health: Health,
     grace: Duration,
 ) -> anyhow::Result<()> {
@@ -68,20 +68,20 @@ pub async fn serve(
         .layer(layer_fn(|services| {
             Transport::new(services, options.call_timeout)
         }))
-        .add_service(Counted {
-            inner: Api::new(service),
-            open: open.clone(),
+        .add_service(Guard {
+            service: service.clone(),
+            inner: Counted {
+                inner: Api::new(service),
+                open: open.clone(),
+            },
         })
         .add_service(health.server().max_decoding_message_size(MAX_SMALL_MESSAGE))
         .add_service(newest.max_decoding_message_size(MAX_SMALL_MESSAGE))
         .add_service(older.max_decoding_message_size(MAX_SMALL_MESSAGE))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async {
-                stop.cancelled().await;
-                health.stop().await;
-            },
-        );
+        .serve_with_incoming_shutdown(incoming(listener, tls), async {
+            stop.cancelled().await;
+            health.stop().await;
+        });
     tokio::select! {
         served = serving => served.context("serving the API"),
         () = async { stop.cancelled().await; open.only_unread_streams().await } => {

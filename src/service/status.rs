@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(super) use export::{
-    beyond_the_last, no_credentials, not_taken, stopping_export, too_many_exports,
+    beyond_the_last, export_barred, no_credentials, not_taken, stopping_export, too_many_exports,
 };
 
 /// After how long a caller may try again. The hub and the pool find the database again within two

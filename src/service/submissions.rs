@@ -19,7 +19,9 @@ use tonic::{
 };
 use tonic_prost::ProstEncoder;
 
-use super::{MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, packed, transport::unreadable, upload};
+use super::{
+    MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, access, packed, transport::unreadable, upload,
+};
 use crate::proto::{
     CheckDevicesRequest, CheckDevicesResponse, registrar_service_server::RegistrarServiceServer,
 };
@@ -89,7 +91,8 @@ impl UnaryService<CheckDevicesRequest> for Submit {
     fn call(&mut self, request: tonic::Request<CheckDevicesRequest>) -> Self::Future {
         let service = self.0.clone();
         Box::pin(async move {
-            let submitted = service.submit(request.into_inner()).await;
+            let caller = access::caller(&request)?;
+            let submitted = service.submit(&caller, request.into_inner()).await;
             submitted.map(tonic::Response::new)
         })
     }

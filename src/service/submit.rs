@@ -4,22 +4,46 @@ use tonic::Status;
 use tracing::{Span, field::display};
 
 use super::{Service, answer, convert, requests, status};
-use crate::proto as pb;
+use crate::{
+    domain::{AfterCheck, Caller, RequestKey, Right},
+    proto as pb,
+};
 
 impl Service {
+    /// Refuses a caller whose devices would be registered once they are checked, and who may not
+    /// have that done.
+    pub(super) async fn may_seal(&self, caller: &Caller, then: AfterCheck) -> Result<(), Status> {
+        match then {
+            AfterCheck::Stop => Ok(()),
+            AfterCheck::RegisterIfAllValid | AfterCheck::RegisterValid => {
+                self.need(caller, Right::Register).await
+            }
+        }
+    }
+
     #[tracing::instrument(name = "rpc.check_devices", skip_all, fields(apply.id, apply.size))]
     pub(super) async fn submit(
         &self,
+        caller: &Caller,
         mut request: pb::CheckDevicesRequest,
     ) -> Result<pb::CheckDevicesResponse, Status> {
         let request_id = requests::request_id(&mut request.request_id)?;
         let validate_only = request.validate_only;
         let submission = convert::submission(request)?;
+        let product_key = &submission.heading.product_key;
+        self.need_for(caller, Right::Submit, product_key).await?;
+        if !validate_only {
+            self.may_seal(caller, submission.heading.after_check)
+                .await?;
+        }
         if validate_only {
             return Ok(answer::judged(&submission));
         }
-        let key = request_id.map(|id| requests::key(id, submission.fingerprint()));
-        let stored = self.store.submit(&submission, key.as_ref()).await;
+        let key = request_id.map(|id| RequestKey {
+            id,
+            fingerprint: submission.fingerprint(),
+        });
+        let stored = self.store.submit(caller, &submission, key.as_ref()).await;
         let (apply, now) = stored.map_err(status::of)?;
         Span::current()
             .record("apply.id", display(apply.id))
@@ -34,10 +58,11 @@ impl Service {
     #[tracing::instrument(name = "rpc.register", skip_all, fields(apply.id = request.apply_id))]
     pub(super) async fn accept(
         &self,
+        caller: &Caller,
         request: pb::RegisterRequest,
     ) -> Result<pb::RegisterResponse, Status> {
         let (id, wish, key) = requests::register(request)?;
-        let accepted = self.store.accept(id, wish, key.as_ref()).await;
+        let accepted = self.store.accept(caller, id, wish, key.as_ref()).await;
         let (apply, now) = accepted.map_err(status::of)?;
         tracing::info!(status = %now.status, "registration asked for");
         Ok(pb::RegisterResponse {
@@ -48,10 +73,11 @@ impl Service {
     #[tracing::instrument(name = "rpc.cancel_apply", skip_all, fields(apply.id = request.apply_id))]
     pub(super) async fn cancel(
         &self,
+        caller: &Caller,
         request: pb::CancelApplyRequest,
     ) -> Result<pb::CancelApplyResponse, Status> {
         let (id, key) = requests::cancel(request)?;
-        let cancelled = self.store.cancel(id, key.as_ref()).await;
+        let cancelled = self.store.cancel(caller, id, key.as_ref()).await;
         let (apply, now) = cancelled.map_err(status::of)?;
         tracing::info!(status = %now.status, "cancellation asked for");
         Ok(pb::CancelApplyResponse {

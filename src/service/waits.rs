@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    domain::{ApplyId, Snapshot, waiting::Waiting},
+    domain::{Apply, ApplyId, Snapshot, waiting::Waiting},
     store::{Error, Store},
 };
 
@@ -44,10 +44,11 @@ impl Waits {
     pub(super) async fn of(
         &self,
         store: &Store,
-        id: ApplyId,
+        apply: &Apply,
         now: &Snapshot,
         since: Option<Instant>,
     ) -> Result<Option<Waiting>, Error> {
+        let id = apply.id;
         if let Some(waiting) = self.told(id, since) {
             return Ok(waiting);
         }
@@ -61,7 +62,7 @@ impl Waits {
             return Ok(waiting);
         }
         let asked = Instant::now();
-        let waiting = store.waiting(id, now).await?;
+        let waiting = store.waiting(apply, now).await?;
         let mut told = self.lock();
         if told.len() >= KEPT {
             told.retain(|_, (at, _)| at.elapsed() < FRESH);

@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, Shared},
+    stream,
+    stream::BoxStream,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{Service, answer, convert, status};
+use super::{
+    Service,
+    access::{Pass, revoked},
+    answer, convert, status,
+};
 use crate::{
-    domain::{Apply, ApplyId, Snapshot, apply::Until},
+    domain::{Apply, ApplyId, Caller, Right, Snapshot, apply::Until},
     hub, proto as pb,
     store::Error,
 };
@@ -18,10 +27,11 @@ impl Service {
     #[tracing::instrument(name = "rpc.watch_apply", skip_all, fields(apply.id = request.apply_id))]
     pub(super) async fn watch(
         &self,
+        pass: Pass,
         request: pb::WatchApplyRequest,
     ) -> Result<BoxStream<'static, Result<pb::WatchApplyResponse, Status>>, Status> {
         let (id, seen, until) = convert::watch(&request)?;
-        let (apply, now) = self.opened(id).await.map_err(status::of)?;
+        let (apply, now) = self.opened(&pass.caller, id).await.map_err(status::of)?;
         if seen > now.revision {
             return Err(status::from_the_future(id, seen, now.revision));
         }
@@ -30,7 +40,9 @@ impl Service {
             (true, false) | (false, _) => Progress::Moving,
         };
         let (events, stop) = (self.hub.watch(id, seen), self.stop.clone());
+        let product_key = apply.product_key.clone();
         let watch = Watch {
+            ended: pass.ended(Right::Read, product_key).boxed().shared(),
             blocks: self.hub.blocks(&apply),
             apply,
             events,
@@ -49,19 +61,20 @@ impl Service {
         .boxed())
     }
 
-    async fn opened(&self, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
+    async fn opened(&self, caller: &Caller, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
         let _permit = self
             .openings
             .acquire()
             .await
             .expect("openings are never closed");
-        self.store.apply(id).await
+        self.store.apply(caller, id).await
     }
 }
 
 /// What one caller watches.
-#[derive(Debug)]
 struct Watch {
+    /// Over once the caller may not watch any more.
+    ended: Shared<BoxFuture<'static, ()>>,
     apply: Apply,
     events: hub::Watch,
     blocks: hub::Blocks,
@@ -93,12 +106,14 @@ impl Watch {
     /// The next change or sign of life; none once the watch has reached its end.
     async fn next(&mut self) -> Result<Option<pb::WatchApplyResponse>, Status> {
         let (stop, blocks) = (self.stop.clone(), self.blocks.clone());
+        let ended = self.ended.clone();
         let heartbeat = self.heartbeat;
         // Before that, the events that there are.
         let is_abreast = self.seen >= self.last.revision;
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(status::stopping(self.apply.id, self.seen)),
+            () = ended => Err(revoked(self.apply.id, self.seen)),
             event = self.next_event() => {
                 Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
             }
@@ -115,7 +130,7 @@ impl Watch {
     async fn sign_of_life(&self, since: Option<Instant>) -> pb::WatchApplyResponse {
         let Service { store, waits, .. } = &self.service;
         let waiting = waits
-            .of(store, self.apply.id, &self.last, since)
+            .of(store, &self.apply, &self.last, since)
             .await
             .unwrap_or_default();
         pb::WatchApplyResponse {

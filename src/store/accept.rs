@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, read, retry, seconds, submit::TURN};
+use super::{AuditEntry, Error, Store, audit, chunk, follow, read, retry, seconds, submit::TURN};
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, CHUNK, Ordinal, Outcome, RequestKey, Snapshot,
+    Apply, ApplyId, ApplyStatus, CHUNK, Caller, Ordinal, Outcome, RequestKey, Snapshot,
     apply::{Acceptance, Wish, accept},
+    caller::Act,
 };
 
 impl Store {
@@ -15,15 +16,16 @@ impl Store {
     /// again. An apply that is being registered, or was, is returned unchanged otherwise.
     pub async fn accept(
         &self,
+        caller: &Caller,
         id: ApplyId,
         wish: Wish,
         key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
-        if let Some(answer) = self.answered(key).await? {
+        if let Some(answer) = self.answered(caller, key).await? {
             return Ok(answer);
         }
         let mut tx = self.pool.begin().await?;
-        let mut locked = follow::Locked::lock(&mut tx, id).await?;
+        let mut locked = follow::Locked::lock(&mut tx, Some(caller), id).await?;
         match accept(&locked.standing, wish) {
             Acceptance::Accept => {
                 pack(&mut tx, id).await?;
@@ -31,11 +33,13 @@ impl Store {
                 follow::release(&mut tx, id).await?;
                 locked.standing.status = ApplyStatus::Create;
                 locked.follow(&mut tx, true).await?;
+                audit::write(&mut *tx, &entry(caller, id, "the valid devices")).await?;
             }
             Acceptance::Retry => {
                 retry::reopen_failed(&mut tx, &mut locked).await?;
                 locked.standing.status = ApplyStatus::Create;
                 locked.follow(&mut tx, true).await?;
+                audit::write(&mut *tx, &entry(caller, id, "the failed devices again")).await?;
             }
             Acceptance::Unchanged => {}
             Acceptance::Refuse(refusal) => {
@@ -47,10 +51,19 @@ impl Store {
                 });
             }
         }
-        let answer = read::apply(&mut *tx, id)
+        let answer = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        self.commit_answer(tx, key, answer).await
+        self.commit_answer(tx, caller, key, answer).await
+    }
+}
+
+fn entry<'a>(caller: &'a Caller, id: ApplyId, detail: &'a str) -> AuditEntry<'a> {
+    AuditEntry {
+        caller,
+        what: Act::Register,
+        apply: Some(id),
+        detail,
     }
 }
 

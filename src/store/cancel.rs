@@ -4,29 +4,39 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, blocks, follow, read, seconds};
-use crate::domain::{Apply, ApplyId, ApplyStatus, RequestKey, Snapshot, apply::may_cancel};
+use super::{AuditEntry, Error, Store, audit, blocks, follow, read, seconds};
+use crate::domain::{
+    Apply, ApplyId, ApplyStatus, Caller, RequestKey, Snapshot, apply::may_cancel, caller::Act,
+};
 
 impl Store {
     /// Has nothing unsent of an apply sent any more, and ends at once every round that was not asked
     /// to register, fencing its lease. An apply that is past cancelling is returned unchanged.
     pub async fn cancel(
         &self,
+        caller: &Caller,
         id: ApplyId,
         key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
-        if let Some(answer) = self.answered(key).await? {
+        if let Some(answer) = self.answered(caller, key).await? {
             return Ok(answer);
         }
         let mut tx = self.pool.begin().await?;
-        let mut locked = follow::Locked::lock(&mut tx, id).await?;
+        let mut locked = follow::Locked::lock(&mut tx, Some(caller), id).await?;
         if may_cancel(&locked.standing) {
             cancel(&mut tx, &mut locked).await?;
+            let entry = AuditEntry {
+                caller,
+                what: Act::Cancel,
+                apply: Some(id),
+                detail: "",
+            };
+            audit::write(&mut *tx, &entry).await?;
         }
-        let answer = read::apply(&mut *tx, id)
+        let answer = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        self.commit_answer(tx, key, answer).await
+        self.commit_answer(tx, caller, key, answer).await
     }
 
     /// Cancels applies that have waited for a caller for so long, up to `most` of them. Returns how
@@ -80,7 +90,7 @@ impl Store {
         let mut cancelled = 0;
         for id in ids.iter().copied().map(ApplyId) {
             let mut tx = self.pool.begin().await?;
-            let mut locked = match follow::Locked::lock(&mut tx, id).await {
+            let mut locked = match follow::Locked::lock(&mut tx, None, id).await {
                 Err(Error::NoSuchApply(_)) => continue,
                 locked => locked?,
             };

@@ -1,7 +1,7 @@
 //! Finding the applies that a name is in.
 
-use super::{DeviceRow, Error, Store};
-use crate::domain::{Apply, ApplyId, CHUNK, Ordinal, Snapshot};
+use super::{DeviceRow, Error, Store, visible};
+use crate::domain::{Apply, ApplyId, CHUNK, Caller, Ordinal, Snapshot};
 
 /// Chunks looked through in one statement: 2,000,000 names at most, in about 0.1 s.
 const CHUNKS: i64 = 200;
@@ -64,23 +64,29 @@ impl Store {
     /// only in applies of one product.
     ///
     /// Names are in no index (it would cost three quarters of storing them), so this looks through
-    /// all of them, a bounded number for each page: a page may hold fewer than `limit`, even none,
-    /// and there may be more.
+    /// all that the caller sees, a bounded number for each page: a page may hold fewer than `limit`,
+    /// even none, and there may be more. What others have stored changes no page.
     pub async fn find(
         &self,
+        caller: &Caller,
         name: &str,
         product_key: Option<&str>,
         before: Option<Place>,
         limit: usize,
     ) -> Result<FoundPage, Error> {
-        let look = self.look_through(name, product_key, before, limit).await?;
+        let look = self
+            .look_through(caller, name, product_key, before, limit)
+            .await?;
         let mut found = Vec::with_capacity(look.hits.len());
         for place in look.hits {
             // What retention has removed since is not there any more.
-            let Some((apply, now)) = super::read::apply(&self.pool, place.apply).await? else {
+            let Some((apply, now)) = super::read::apply(&self.pool, caller, place.apply).await?
+            else {
                 continue;
             };
-            let page = self.devices(place.apply, place.ordinal, &[], 1).await?;
+            let page = self
+                .devices(caller, place.apply, place.ordinal, &[], 1)
+                .await?;
             found.extend(page.devices.into_iter().map(|device| Found {
                 apply: apply.clone(),
                 now,
@@ -95,6 +101,7 @@ impl Store {
 
     async fn look_through(
         &self,
+        caller: &Caller,
         name: &str,
         product_key: Option<&str>,
         before: Option<Place>,
@@ -109,21 +116,28 @@ impl Store {
             let (apply, chunk_no) = look.before.map_or((i64::MAX, i32::MAX), Place::last_chunk);
             // The limit comes first, so that only so many arrays are unpacked.
             let chunks = sqlx::query!(
-                r#"SELECT c.apply_id AS "apply_id!", c.chunk_no AS "chunk_no!",
-                          least(a.total - c.chunk_no * $6::integer, $6) AS "size!",
-                          CASE WHEN $4::text IS NULL OR a.product_key = $4
-                               THEN array_positions(c.names, $3) END AS places
-                   FROM (SELECT apply_id, chunk_no, names FROM chunks
-                         WHERE (apply_id, chunk_no) <= ($1, $2)
-                         ORDER BY apply_id DESC, chunk_no DESC LIMIT $5) AS c
-                   JOIN applies AS a USING (apply_id)
-                   ORDER BY c.apply_id DESC, c.chunk_no DESC"#,
+                r#"SELECT apply_id, chunk_no, least(total - chunk_no * $6::integer, $6) AS "size!",
+                          array_positions(names, $3) AS places
+                   FROM (SELECT a.apply_id, a.total, c.chunk_no, c.names
+                         FROM applies AS a
+                         CROSS JOIN LATERAL (
+                             SELECT chunk_no, names FROM chunks
+                             WHERE chunks.apply_id = a.apply_id
+                               AND (a.apply_id < $1 OR chunk_no <= $2)
+                             ORDER BY chunk_no DESC LIMIT $5) AS c
+                         WHERE a.tenant = $7 AND a.product_key LIKE ANY ($8)
+                           AND ($4::text IS NULL OR a.product_key = $4)
+                           AND a.apply_id <= $1
+                         ORDER BY a.apply_id DESC, c.chunk_no DESC LIMIT $5) AS newest
+                   ORDER BY apply_id DESC, chunk_no DESC"#,
                 apply,
                 chunk_no,
                 name,
                 product_key,
                 CHUNKS,
                 CHUNK as i32,
+                caller.tenant.as_str(),
+                &visible::products(caller),
             )
             .fetch_all(&self.pool)
             .await?;

@@ -1,10 +1,11 @@
 //! What follows for an apply, decided under its lock.
 
 use sqlx::{Postgres, Transaction};
+use time::OffsetDateTime;
 
-use super::Error;
+use super::{Error, visible};
 use crate::domain::{
-    ApplyId, ApplyStatus, Counts, Outcome, Snapshot,
+    ApplyId, ApplyStatus, Caller, Counts, Outcome, Snapshot,
     apply::{Rounds, Standing, decide},
 };
 
@@ -24,9 +25,11 @@ pub(super) struct Locked {
 }
 
 impl Locked {
-    /// Locks an apply until the transaction ends.
+    /// Locks an apply until the transaction ends; for a caller, only one that it sees. That of
+    /// another tenant is not even waited for.
     pub(super) async fn lock(
         tx: &mut Transaction<'_, Postgres>,
+        caller: Option<&Caller>,
         id: ApplyId,
     ) -> Result<Self, Error> {
         let row = sqlx::query!(
@@ -34,8 +37,13 @@ impl Locked {
                       extract(epoch FROM now() - stored_at)::float8 AS "stored_ago!",
                       total - valid - invalid - created - failed - unknown - cancelled AS "pending!",
                       valid, invalid, created, failed, unknown, cancelled
-               FROM applies WHERE apply_id = $1 FOR NO KEY UPDATE"#,
+               FROM applies
+               WHERE apply_id = $1
+                 AND ($2::text IS NULL OR tenant = $2 AND product_key LIKE ANY ($3))
+               FOR NO KEY UPDATE"#,
             id.0,
+            caller.map(|caller| caller.tenant.as_str()),
+            &caller.map(visible::products).unwrap_or_default(),
         )
         .fetch_optional(&mut **tx)
         .await?
@@ -95,7 +103,7 @@ impl Locked {
         if changed {
             self.write_event(tx).await
         } else {
-            snapshot(tx, self.id).await
+            self.snapshot(tx).await
         }
     }
 
@@ -116,6 +124,28 @@ impl Locked {
             .counts
             .shift_all(Outcome::Valid, Outcome::Cancelled);
         Ok(())
+    }
+
+    /// The apply as of its latest event, which is how it still stands.
+    async fn snapshot(&self, tx: &mut Transaction<'_, Postgres>) -> Result<Snapshot, Error> {
+        let row = sqlx::query!(
+            "SELECT revision, updated_at FROM applies WHERE apply_id = $1",
+            self.id.0,
+        )
+        .fetch_one(&mut **tx)
+        .await?;
+        Ok(self.standing_at(row.revision, row.updated_at))
+    }
+
+    fn standing_at(&self, revision: i64, at: OffsetDateTime) -> Snapshot {
+        Snapshot {
+            revision,
+            status: self.standing.status,
+            counts: self.standing.counts,
+            cancelling: self.standing.cancelling,
+            sealed: self.standing.sealed,
+            at,
+        }
     }
 
     /// Writes the apply as it stands now, and the same as its next event.
@@ -150,14 +180,7 @@ impl Locked {
         )
         .fetch_one(&mut **tx)
         .await?;
-        Ok(Snapshot {
-            revision: row.revision,
-            status: self.standing.status,
-            counts: self.standing.counts,
-            cancelling: self.standing.cancelling,
-            sealed: self.standing.sealed,
-            at: row.at,
-        })
+        Ok(self.standing_at(row.revision, row.at))
     }
 }
 
@@ -183,11 +206,4 @@ pub(super) async fn release(
     .execute(&mut **tx)
     .await?;
     Ok(())
-}
-
-async fn snapshot(tx: &mut Transaction<'_, Postgres>, id: ApplyId) -> Result<Snapshot, Error> {
-    let (_, snapshot) = super::read::apply(&mut **tx, id)
-        .await?
-        .ok_or(Error::NoSuchApply(id))?;
-    Ok(snapshot)
 }

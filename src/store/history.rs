@@ -4,7 +4,7 @@ use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 use super::{Error, Store, events::EventRow, read};
-use crate::domain::{Apply, ApplyId, Snapshot};
+use crate::domain::{Apply, ApplyId, Caller, Snapshot};
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -59,6 +59,7 @@ impl Store {
     /// whatever was recorded when the first page was read is in one of them.
     pub async fn history(
         &self,
+        caller: &Caller,
         id: ApplyId,
         after: Option<Moment>,
         limit: u32,
@@ -67,7 +68,7 @@ impl Store {
             .pool
             .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await?;
-        let (apply, now) = read::apply(&mut *tx, id)
+        let (apply, now) = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
         let mut entries = events(&mut tx, id, after, limit).await?;

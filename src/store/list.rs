@@ -1,7 +1,7 @@
 //! Listing applies, the newest first.
 
-use super::{Error, Store, labels, read::ApplyRow};
-use crate::domain::{Apply, ApplyId, ApplyStatus, Labels, Snapshot};
+use super::{Error, Store, labels, read::ApplyRow, visible};
+use crate::domain::{Apply, ApplyId, ApplyStatus, Caller, Labels, Snapshot};
 
 /// Which applies are listed. The default is all of them.
 #[derive(Clone, Debug, Default)]
@@ -15,17 +15,19 @@ pub struct Filter {
 }
 
 impl Store {
-    /// Applies before a number (none: from the newest) that pass a filter, newest first.
+    /// Applies before a number (none: from the newest) that a caller sees and that pass a filter,
+    /// newest first.
     pub async fn applies(
         &self,
+        caller: &Caller,
         before: Option<ApplyId>,
         filter: &Filter,
         limit: u32,
     ) -> Result<Vec<(Apply, Snapshot)>, Error> {
         let rows = if filter.labels.is_empty() {
-            self.newest(before, filter, limit).await?
+            self.newest(caller, before, filter, limit).await?
         } else {
-            self.labelled(before, filter, limit).await?
+            self.labelled(caller, before, filter, limit).await?
         };
         Ok(rows
             .into_iter()
@@ -35,6 +37,7 @@ impl Store {
 
     async fn newest(
         &self,
+        caller: &Caller,
         before: Option<ApplyId>,
         filter: &Filter,
         limit: u32,
@@ -47,7 +50,8 @@ impl Store {
                       updated_at,
                       labels::text AS "labels!"
                FROM applies
-               WHERE ($1::bigint IS NULL OR apply_id < $1)
+               WHERE tenant = $5 AND product_key LIKE ANY ($6)
+                 AND ($1::bigint IS NULL OR apply_id < $1)
                  AND ($2::text IS NULL OR product_key = $2)
                  AND (cardinality($3::text[]) = 0 OR status = ANY ($3))
                ORDER BY apply_id DESC LIMIT $4"#,
@@ -55,6 +59,8 @@ impl Store {
             filter.product_key.as_deref(),
             &words(filter) as &[&str],
             i64::from(limit),
+            caller.tenant.as_str(),
+            &visible::products(caller),
         )
         .fetch_all(&self.pool)
         .await?;
@@ -65,6 +71,7 @@ impl Store {
     /// from a plan that is made for all arguments.
     async fn labelled(
         &self,
+        caller: &Caller,
         before: Option<ApplyId>,
         filter: &Filter,
         limit: u32,
@@ -77,7 +84,7 @@ impl Store {
                       updated_at,
                       labels::text AS "labels!"
                FROM applies
-               WHERE labels @> $5::text::jsonb
+               WHERE labels @> $5::text::jsonb AND tenant = $6 AND product_key LIKE ANY ($7)
                  AND ($1::bigint IS NULL OR apply_id < $1)
                  AND ($2::text IS NULL OR product_key = $2)
                  AND (cardinality($3::text[]) = 0 OR status = ANY ($3))
@@ -87,6 +94,8 @@ impl Store {
             &words(filter) as &[&str],
             i64::from(limit),
             labels::json(&filter.labels),
+            caller.tenant.as_str(),
+            &visible::products(caller),
         )
         .fetch_all(&self.pool)
         .await?;

@@ -9,6 +9,7 @@
 //! and [`Store::record`] take a round one step further, [`Store::events_after`] tells what changed.
 
 mod accept;
+mod audit;
 mod bell;
 mod blocks;
 mod calls;
@@ -35,6 +36,7 @@ mod retention;
 mod retry;
 mod submit;
 mod upload;
+mod visible;
 mod waiting;
 
 use std::time::Duration;
@@ -45,6 +47,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub use audit::Entry as AuditEntry;
 pub use bell::{Bell, Listener};
 pub use blocks::{Blocking, Standing};
 pub use calls::BesideCall;

@@ -3,8 +3,10 @@
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::{Error, Store, chunk, labels};
-use crate::domain::{Apply, ApplyId, CHUNK, Corrupt, Counts, Ordinal, Outcome, Reason, Snapshot};
+use super::{Error, Store, chunk, labels, visible};
+use crate::domain::{
+    Apply, ApplyId, CHUNK, Caller, Corrupt, Counts, Ordinal, Outcome, Reason, Snapshot,
+};
 
 /// One device with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,9 +105,10 @@ impl TryFrom<ApplyRow> for (Apply, Snapshot) {
     }
 }
 
-/// An apply as it stands.
+/// An apply as it stands, if the caller sees it.
 pub(super) async fn apply(
     database: impl PgExecutor<'_>,
+    caller: &Caller,
     id: ApplyId,
 ) -> Result<Option<(Apply, Snapshot)>, Error> {
     let row = sqlx::query_as!(
@@ -113,8 +116,11 @@ pub(super) async fn apply(
         r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
                   valid, invalid, created, failed, unknown, cancelled, cancelling, sealed, created_at,
                   updated_at, labels::text AS "labels!"
-           FROM applies WHERE apply_id = $1"#,
+           FROM applies
+           WHERE apply_id = $1 AND tenant = $2 AND product_key LIKE ANY ($3)"#,
         id.0,
+        caller.tenant.as_str(),
+        &visible::products(caller),
     )
     .fetch_optional(database)
     .await?;
@@ -123,14 +129,16 @@ pub(super) async fn apply(
 
 impl Store {
     /// An apply as it stands.
-    pub async fn apply(&self, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
-        apply(&self.pool, id).await?.ok_or(Error::NoSuchApply(id))
+    pub async fn apply(&self, caller: &Caller, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
+        let found = apply(&self.pool, caller, id).await?;
+        found.ok_or(Error::NoSuchApply(id))
     }
 
     /// Devices of an apply from an ordinal on, only those with one of `outcomes` unless it is
     /// empty. An unknown apply has none.
     pub async fn devices(
         &self,
+        caller: &Caller,
         id: ApplyId,
         from: Ordinal,
         outcomes: &[Outcome],
@@ -142,7 +150,9 @@ impl Store {
         };
         while let Some(from) = page.next {
             let left = limit - page.devices.len();
-            let chunk = self.devices_of_chunk(id, from, outcomes, left).await?;
+            let chunk = self
+                .devices_of_chunk(caller, id, from, outcomes, left)
+                .await?;
             page.next = chunk.as_ref().map(|chunk| chunk.next);
             let is_full = chunk.as_ref().is_some_and(|chunk| chunk.is_cut);
             page.devices
@@ -159,6 +169,7 @@ impl Store {
     /// such devices. None if there is none. All of it is as of one time.
     pub async fn devices_of_chunk(
         &self,
+        caller: &Caller,
         id: ApplyId,
         from: Ordinal,
         outcomes: &[Outcome],
@@ -167,7 +178,7 @@ impl Store {
         let letters: Vec<i8> = outcomes.iter().map(|outcome| outcome.letter()).collect();
         let wanted = |outcome: Outcome| outcomes.is_empty() || outcomes.contains(&outcome);
         let chunk_no = chunk::place(from).0;
-        let Some(row) = self.chunk_with(id, chunk_no, &letters).await? else {
+        let Some(row) = self.chunk_with(caller, id, chunk_no, &letters).await? else {
             return Ok(None);
         };
         let first = row.chunk_no * CHUNK as Ordinal;
@@ -208,6 +219,7 @@ impl Store {
     /// The first chunk from `chunk_no` on that has a device with one of these outcomes.
     async fn chunk_with(
         &self,
+        caller: &Caller,
         id: ApplyId,
         chunk_no: i32,
         letters: &[i8],
@@ -221,10 +233,14 @@ impl Store {
                FROM chunks
                WHERE apply_id = $1 AND chunk_no >= $2
                  AND (cardinality($3::"char"[]) = 0 OR outcomes && $3)
+                 AND EXISTS (SELECT FROM applies
+                             WHERE apply_id = $1 AND tenant = $4 AND product_key LIKE ANY ($5))
                ORDER BY chunk_no LIMIT 1"#,
             id.0,
             chunk_no,
             letters,
+            caller.tenant.as_str(),
+            &visible::products(caller),
         )
         .fetch_optional(&self.pool)
         .await?;

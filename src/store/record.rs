@@ -106,7 +106,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let mut settled = false;
         if moves_the_apply(&record.change) {
-            let mut apply = Locked::lock(&mut tx, claim.apply).await?;
+            let mut apply = Locked::lock(&mut tx, None, claim.apply).await?;
             let record = &match apply.standing.cancelling {
                 true => record.clone().when_cancelling(),
                 false => record.clone(),

@@ -6,19 +6,20 @@
 use sqlx::{Postgres, Transaction};
 
 use super::{Error, Store, read};
-use crate::domain::{Apply, ApplyId, RequestKey, Snapshot};
+use crate::domain::{Apply, ApplyId, Caller, RequestKey, Snapshot};
 
 impl Store {
     /// The answer that a request was given before, if it was.
     pub(super) async fn answered(
         &self,
+        caller: &Caller,
         key: Option<&RequestKey>,
     ) -> Result<Option<(Apply, Snapshot)>, Error> {
         let Some(key) = key else { return Ok(None) };
         let row = sqlx::query!(
             r#"SELECT fingerprint, apply_id, revision FROM requests
-               WHERE caller = $1 AND request_id = $2"#,
-            key.caller,
+               WHERE tenant = $1 AND request_id = $2"#,
+            caller.tenant.as_str(),
             key.id,
         )
         .fetch_optional(&self.pool)
@@ -30,7 +31,7 @@ impl Store {
             });
         }
         let id = ApplyId(row.apply_id);
-        let (apply, now) = read::apply(&self.pool, id)
+        let (apply, now) = read::apply(&self.pool, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
         let then = self.events_after(&[(id, row.revision - 1)]).await?;
@@ -47,14 +48,15 @@ impl Store {
     pub(super) async fn commit_answer(
         &self,
         mut tx: Transaction<'_, Postgres>,
+        caller: &Caller,
         key: Option<&RequestKey>,
         answer: (Apply, Snapshot),
     ) -> Result<(Apply, Snapshot), Error> {
         if let Some(key) = key
-            && !remember(&mut tx, key, answer.0.id, answer.1.revision).await?
+            && !remember(&mut tx, caller, key, answer.0.id, answer.1.revision).await?
         {
             tx.rollback().await?;
-            return self.answer_of_the_first(key).await;
+            return self.answer_of_the_first(caller, key).await;
         }
         tx.commit().await?;
         self.bell.ring();
@@ -64,10 +66,13 @@ impl Store {
     /// The answer of whoever was first with a request.
     pub(super) async fn answer_of_the_first(
         &self,
+        caller: &Caller,
         key: &RequestKey,
     ) -> Result<(Apply, Snapshot), Error> {
         // It was committed, or the insert would not have met it; it can only have been removed.
-        self.answered(Some(key)).await?.ok_or(Error::RequestLost)
+        self.answered(caller, Some(key))
+            .await?
+            .ok_or(Error::RequestLost)
     }
 }
 
@@ -75,15 +80,16 @@ impl Store {
 /// by then.
 pub(super) async fn remember(
     tx: &mut Transaction<'_, Postgres>,
+    caller: &Caller,
     key: &RequestKey,
     apply: ApplyId,
     revision: i64,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
-        r#"INSERT INTO requests (caller, request_id, fingerprint, apply_id, revision)
+        r#"INSERT INTO requests (tenant, request_id, fingerprint, apply_id, revision)
            VALUES ($1, $2, $3, $4, $5)
            ON CONFLICT DO NOTHING"#,
-        key.caller,
+        caller.tenant.as_str(),
         key.id,
         &key.fingerprint.0[..],
         apply.0,

@@ -40,6 +40,11 @@ pub struct Retention {
     #[arg(long, env = "REGISTRAR_RETENTION_EVERY", default_value = "10m",
           value_parser = humantime::parse_duration)]
     pub retention_every: Duration,
+
+    /// How long the audit is kept: who changed what, who saw whose credentials. For good unless
+    /// given. At least 1s
+    #[arg(long, env = "REGISTRAR_RETAIN_AUDIT_FOR", value_parser = humantime::parse_duration)]
+    pub retain_audit_for: Option<Duration>,
 }
 
 impl Retention {
@@ -53,6 +58,10 @@ impl Retention {
         }
         if self.upload_within < Duration::from_secs(1) {
             return Err("uploads must have at least 1s to go on".into());
+        }
+        let audit = self.retain_audit_for;
+        if audit.is_some_and(|kept| kept < Duration::from_secs(1)) {
+            return Err("the audit must be retained for at least 1s".into());
         }
         if self.retention_every < Duration::from_secs(1) {
             return Err("retention can look every 1s at most".into());
@@ -106,6 +115,9 @@ impl Store {
         match self.remove_settled(options.retain_for, stop).await? {
             0 => {}
             applies => tracing::info!(applies, "applies that settled long ago are removed"),
+        }
+        if let Some(kept) = options.retain_audit_for {
+            self.forget_audit(kept).await?;
         }
         self.forget_lifted_blocks(LIFTED_BLOCKS).await
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use sqlx::{Postgres, Transaction};
 
 use super::{
-    Error, Store,
+    AuditEntry, Error, Store, audit,
     chunk::{Reasons, place},
     follow, labels, requests, seconds,
 };
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Chunk, Counts, Heading, Outcome, RequestKey, Snapshot, Submission,
-    apply::Standing,
+    Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Outcome, RequestKey, Snapshot,
+    Submission, apply::Standing, caller::Act,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -23,28 +23,41 @@ impl Store {
     /// many devices are on their way.
     pub async fn submit(
         &self,
+        caller: &Caller,
         submission: &Submission,
         key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
-        if let Some(answer) = self.answered(key).await? {
+        if let Some(answer) = self.answered(caller, key).await? {
             return Ok(answer);
         }
         self.admit(submission.len() - submission.refused()).await?;
         let mut tx = self.pool.begin().await?;
         let counts = submission.counts();
         let apply = self
-            .insert_apply(&mut tx, &submission.heading, &counts, true)
+            .insert_apply(&mut tx, caller, &submission.heading, &counts, true)
             .await?;
         // Before the bulk of the work, and waiting for whoever is at it with the same key.
         if let Some(key) = key
-            && !requests::remember(&mut tx, key, apply.id, 1).await?
+            && !requests::remember(&mut tx, caller, key, apply.id, 1).await?
         {
             tx.rollback().await?;
-            return self.answer_of_the_first(key).await;
+            return self.answer_of_the_first(caller, key).await;
         }
         self.insert_chunks(&mut tx, apply.id, submission.chunks())
             .await?;
         let snapshot = first_event(&mut tx, &apply, counts, true).await?;
+        let detail = format!(
+            "{} devices, after_check {}",
+            counts.total(),
+            apply.after_check
+        );
+        let entry = AuditEntry {
+            caller,
+            what: Act::Submit,
+            apply: Some(apply.id),
+            detail: &detail,
+        };
+        audit::write(&mut *tx, &entry).await?;
         tx.commit().await?;
         self.bell.ring();
         Ok((apply, snapshot))
@@ -54,14 +67,15 @@ impl Store {
     pub(super) async fn insert_apply(
         &self,
         tx: &mut Transaction<'_, Postgres>,
+        caller: &Caller,
         heading: &Heading,
         counts: &Counts,
         sealed: bool,
     ) -> Result<Apply, Error> {
         let row = sqlx::query!(
-            r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
-                                    sealed, uploads, revision, total, invalid, labels)
-               VALUES ($1, $2, $3, $4, 'CHECK', $5, CASE WHEN $5 THEN 0 ELSE 1 END, 0, $6, $7,
+            r#"INSERT INTO applies (tenant, account, product_key, iot_instance_id, after_check,
+                                    status, sealed, uploads, revision, total, invalid, labels)
+               VALUES ($9, $1, $2, $3, $4, 'CHECK', $5, CASE WHEN $5 THEN 0 ELSE 1 END, 0, $6, $7,
                        $8::text::jsonb)
                RETURNING apply_id, created_at"#,
             self.account,
@@ -72,6 +86,7 @@ impl Store {
             counts.total(),
             counts.of(Outcome::Invalid),
             labels::json(&heading.labels),
+            caller.tenant.as_str(),
         )
         .fetch_one(&mut **tx)
         .await?;

@@ -5,8 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, follow::Locked, read, requests, submit};
-use crate::domain::{Apply, ApplyId, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot};
+use super::{AuditEntry, Error, Store, audit, follow::Locked, read, requests, submit};
+use crate::domain::{
+    Apply, ApplyId, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot, caller::Act,
+};
 
 /// The right to go on with an upload, until a later stream has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,23 +24,28 @@ impl Store {
     /// under the same key is resumed.
     pub async fn begin_upload(
         &self,
+        caller: &Caller,
         heading: &Heading,
         key: Option<&RequestKey>,
     ) -> Result<(Upload, Apply, Snapshot), Error> {
-        if let Some((apply, _)) = self.answered(key).await? {
-            return self.resume_upload(apply.id).await;
+        if let Some((apply, _)) = self.answered(caller, key).await? {
+            return self.resume_upload(caller, apply.id).await;
         }
         let mut tx = self.pool.begin().await?;
         let none = Counts::default();
-        let apply = self.insert_apply(&mut tx, heading, &none, false).await?;
+        let apply = self
+            .insert_apply(&mut tx, caller, heading, &none, false)
+            .await?;
         if let Some(key) = key
-            && !requests::remember(&mut tx, key, apply.id, 1).await?
+            && !requests::remember(&mut tx, caller, key, apply.id, 1).await?
         {
             tx.rollback().await?;
-            let (apply, _) = self.answer_of_the_first(key).await?;
-            return self.resume_upload(apply.id).await;
+            let (apply, _) = self.answer_of_the_first(caller, key).await?;
+            return self.resume_upload(caller, apply.id).await;
         }
         let now = submit::first_event(&mut tx, &apply, none, false).await?;
+        let detail = format!("an upload, after_check {}", apply.after_check);
+        audit::write(&mut *tx, &entry(caller, apply.id, &detail)).await?;
         tx.commit().await?;
         self.bell.ring();
         let upload = Upload {
@@ -49,9 +56,13 @@ impl Store {
     }
 
     /// Takes an upload over from whichever stream had it. One that is sealed is left as it is.
-    pub async fn resume_upload(&self, id: ApplyId) -> Result<(Upload, Apply, Snapshot), Error> {
+    pub async fn resume_upload(
+        &self,
+        caller: &Caller,
+        id: ApplyId,
+    ) -> Result<(Upload, Apply, Snapshot), Error> {
         let mut tx = self.pool.begin().await?;
-        let locked = Locked::lock(&mut tx, id).await?;
+        let locked = Locked::lock(&mut tx, Some(caller), id).await?;
         if locked.standing.cancelling {
             return Err(Error::UploadCancelled(id));
         }
@@ -64,7 +75,7 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
         }
-        let (apply, now) = read::apply(&mut *tx, id)
+        let (apply, now) = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
         tx.commit().await?;
@@ -74,25 +85,36 @@ impl Store {
     /// Stores the next chunk of an upload, full, with its round, which may be checked from now on.
     /// Fails with [`Error::QueueFull`] if too many devices are on their way; the same may be stored
     /// later.
-    pub async fn append(&self, upload: Upload, chunk: &Chunk) -> Result<Snapshot, Error> {
-        self.store_chunk(upload, Some(chunk), false).await
+    pub async fn append(
+        &self,
+        caller: &Caller,
+        upload: Upload,
+        chunk: &Chunk,
+    ) -> Result<Snapshot, Error> {
+        self.store_chunk(caller, upload, Some(chunk), false).await
     }
 
     /// Stores the last chunk of an upload, if there is one, and seals it: what follows is decided as
     /// for any apply from then on.
-    pub async fn seal(&self, upload: Upload, last: Option<&Chunk>) -> Result<Snapshot, Error> {
-        self.store_chunk(upload, last, true).await
+    pub async fn seal(
+        &self,
+        caller: &Caller,
+        upload: Upload,
+        last: Option<&Chunk>,
+    ) -> Result<Snapshot, Error> {
+        self.store_chunk(caller, upload, last, true).await
     }
 
     async fn store_chunk(
         &self,
+        caller: &Caller,
         upload: Upload,
         chunk: Option<&Chunk>,
         seal: bool,
     ) -> Result<Snapshot, Error> {
         self.admit(chunk.map_or(0, Chunk::passed)).await?;
         let mut tx = self.pool.begin().await?;
-        let mut locked = locked_for(&mut tx, upload).await?;
+        let mut locked = locked_for(&mut tx, caller, upload).await?;
         if let Some(chunk) = chunk {
             debug_assert_eq!(chunk.first(), locked.standing.counts.total());
             self.insert_chunks(&mut tx, upload.apply, std::slice::from_ref(chunk))
@@ -105,6 +127,10 @@ impl Store {
         }
         locked.standing.sealed = seal;
         let snapshot = locked.follow(&mut tx, true).await?;
+        if seal {
+            let detail = format!("{} devices, sealed", snapshot.counts.total());
+            audit::write(&mut *tx, &entry(caller, upload.apply, &detail)).await?;
+        }
         tx.commit().await?;
         self.bell.ring();
         Ok(snapshot)
@@ -156,9 +182,13 @@ impl Store {
 }
 
 /// The apply, locked, if it may be written by this stream.
-async fn locked_for(tx: &mut Transaction<'_, Postgres>, upload: Upload) -> Result<Locked, Error> {
+async fn locked_for(
+    tx: &mut Transaction<'_, Postgres>,
+    caller: &Caller,
+    upload: Upload,
+) -> Result<Locked, Error> {
     let apply = upload.apply;
-    let locked = Locked::lock(tx, apply).await?;
+    let locked = Locked::lock(tx, Some(caller), apply).await?;
     if locked.uploads != upload.number {
         return Err(Error::UploadTakenOver(apply));
     }
@@ -170,4 +200,13 @@ async fn locked_for(tx: &mut Transaction<'_, Postgres>, upload: Upload) -> Resul
         return Err(Error::UploadSealed { apply, total });
     }
     Ok(locked)
+}
+
+fn entry<'a>(caller: &'a Caller, apply: ApplyId, detail: &'a str) -> AuditEntry<'a> {
+    AuditEntry {
+        caller,
+        what: Act::Submit,
+        apply: Some(apply),
+        detail,
+    }
 }

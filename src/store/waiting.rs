@@ -2,13 +2,14 @@
 
 use super::{Error, Store};
 use crate::domain::{
-    ApplyId, Snapshot,
+    Apply, ApplyId, Snapshot,
     waiting::{InPhase, LastFailure, Waiting, waiting},
 };
 
 impl Store {
-    /// What an apply that stands so waits for now.
-    pub async fn waiting(&self, id: ApplyId, now: &Snapshot) -> Result<Option<Waiting>, Error> {
+    /// What an apply that stands so waits for now. Whoever has the apply was shown it.
+    pub async fn waiting(&self, apply: &Apply, now: &Snapshot) -> Result<Option<Waiting>, Error> {
+        let id = apply.id;
         let Snapshot { status, counts, .. } = *now;
         if status.is_settled() {
             return Ok(waiting(status, &counts, &[], None, None));

@@ -3,23 +3,15 @@
 
 use std::{collections::BTreeSet, fs};
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ServiceDescriptor};
-use registrar::proto::DESCRIPTORS;
 use serde_json::{Deserializer, Value, json};
-use tonic::{
-    Request, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::Endpoint;
 
 use crate::support::{
     database::database,
+    dynamic::{Api, SERVICE},
     root,
     stack::{PATIENCE, Server, Upstream},
 };
-
-const SERVICE: &str = "registrar.v1.RegistrarService";
 
 /// What differs from run to run; the document only says that it is there.
 const VARIES: [&str; 9] = [
@@ -41,18 +33,16 @@ async fn every_command_of_the_document_answers_as_it_says_and_every_rpc_has_one(
     let upstream = Upstream::start(&[]).await;
     let server = Server::start(&database.url(), &upstream.url, &[]);
     let channel = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    let mut client = Grpc::new(channel.connect().await.unwrap());
-    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
-    let service = pool.get_service_by_name(SERVICE).unwrap();
+    let mut api = Api::new(channel.connect().await.unwrap(), None);
 
     let mut called = BTreeSet::new();
     for example in examples(&document) {
         match example.command {
             Command::Fault { method, path, body } => upstream.send(&method, &path, body).await,
             Command::Call { method, messages } => {
-                let answers = call(&mut client, &service, &method, &messages);
-                let answers = tokio::time::timeout(PATIENCE, answers).await;
                 let request = json!(messages);
+                let answers = api.call(&method, &request);
+                let answers = tokio::time::timeout(PATIENCE, answers).await;
                 let answers = answers.expect("it ends").unwrap_or_else(|status| {
                     panic!("{method} {request}: {status}");
                 });
@@ -72,7 +62,7 @@ async fn every_command_of_the_document_answers_as_it_says_and_every_rpc_has_one(
             }
         }
     }
-    let all: BTreeSet<_> = service.methods().map(|it| it.name().to_owned()).collect();
+    let all: BTreeSet<_> = api.methods().collect();
     assert_eq!(called, all);
 }
 
@@ -197,72 +187,5 @@ fn holds(is: &Value, said: &Value) -> bool {
         // 10 and 10.0 are one number.
         (Value::Number(is), Value::Number(said)) => is.as_f64() == said.as_f64(),
         _ => is == said,
-    }
-}
-
-/// Calls a method, whether it streams or not, and reads to the end.
-async fn call(
-    client: &mut Grpc<Channel>,
-    service: &ServiceDescriptor,
-    method: &str,
-    messages: &[Value],
-) -> Result<Vec<Value>, Status> {
-    let method = service.methods().find(|it| it.name() == method);
-    let method = method.expect("a method of the service");
-    let messages = messages.iter().map(|message| {
-        DynamicMessage::deserialize(method.input(), message).expect("a message of its request")
-    });
-    let messages: Vec<_> = messages.collect();
-    let path = format!("/{SERVICE}/{}", method.name()).parse().unwrap();
-    client.ready().await.expect("it serves");
-    let codec = Dynamic(method.output());
-    let messages = Request::new(tokio_stream::iter(messages));
-    let answer = client.streaming(messages, path, codec);
-    let mut stream = answer.await?.into_inner();
-    let mut answers = Vec::new();
-    while let Some(message) = stream.message().await? {
-        answers.push(serde_json::to_value(&message).expect("JSON"));
-    }
-    Ok(answers)
-}
-
-/// Messages that are known by their descriptors only; here that of the answer.
-#[derive(Clone, Debug)]
-struct Dynamic(MessageDescriptor);
-
-impl Codec for Dynamic {
-    type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        self.clone()
-    }
-
-    fn decoder(&mut self) -> Self {
-        self.clone()
-    }
-}
-
-impl Encoder for Dynamic {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn encode(&mut self, message: DynamicMessage, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let encoded = prost_reflect::prost::Message::encode(&message, to);
-        encoded.map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-impl Decoder for Dynamic {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        let decoded = DynamicMessage::decode(self.0.clone(), from);
-        decoded
-            .map(Some)
-            .map_err(|error| Status::internal(error.to_string()))
     }
 }

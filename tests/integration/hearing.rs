@@ -10,6 +10,7 @@ use registrar::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::{
+    ANYONE,
     database::{Database, database},
     stack::PATIENCE,
 };
@@ -40,7 +41,12 @@ impl Heard {
     async fn submit(&self) -> ApplyId {
         let names = [("light-1".to_owned(), String::new())].into_iter();
         let submission = Submission::judge("a1".into(), String::new(), AfterCheck::Stop, names);
-        self.store.submit(&submission, None).await.unwrap().0.id
+        self.store
+            .submit(&ANYONE, &submission, None)
+            .await
+            .unwrap()
+            .0
+            .id
     }
 
     /// Adds so many events to an apply and tells nobody. The last one has this status.

@@ -6,6 +6,7 @@
     reason = "the helpers of tests are not seen to be in tests, and their tasks end with the test"
 )]
 
+mod access;
 mod again;
 mod api_docs;
 mod bad_input;

@@ -126,7 +126,10 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::cli::testing::{Cut, Script, Server, exported};
+    use crate::cli::{
+        Connection,
+        testing::{Cut, Script, Server, exported},
+    };
 
     /// Exports ten devices, three a message; what was told, and how it ended.
     async fn followed(
@@ -138,7 +141,7 @@ mod tests {
             ..Script::default()
         });
         let server = server.await;
-        let mut client = client::connect(&server.url).await.unwrap();
+        let mut client = client::connect(&Connection::to(&server.url)).await.unwrap();
         let (mut told, mut cuts) = (Vec::new(), 0);
         let request = ExportDevicesRequest {
             apply_id: 17,

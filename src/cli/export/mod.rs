@@ -81,7 +81,7 @@ impl Export {
         parting: &Parting,
     ) -> anyhow::Result<Ended> {
         self.refuse_terminal(io::stdout().is_terminal())?;
-        let mut client = client::connect(&self.connection.server).await?;
+        let mut client = client::connect(&self.connection).await?;
         let apply = get::get(&client, self.apply_id, false).await?.apply;
         let apply = apply.context("the server answered without an apply")?;
         let exported = match &self.to {

@@ -78,13 +78,13 @@ impl Upload {
         out: &mut impl Write,
         parting: &Parting,
     ) -> anyhow::Result<Ended> {
-        let Connection { server, output } = self.connection.clone();
+        let connection = self.connection.clone();
         let (stay, path) = (self.stay, self.file.clone());
         let surveyed = tokio::task::spawn_blocking(move || Survey::of(&path)).await;
         let survey = Arc::new(surveyed.context("reading the file did not finish")??);
         let start = self.start(&survey);
-        let mut printer = Printer::new(out, output);
-        let mut client = client::connect(&server).await?;
+        let mut printer = Printer::new(out, connection.output);
+        let mut client = client::connect(&connection).await?;
         let started = Instant::now();
         parting.uploading(None, 0, survey.devices());
         let mut progress = Progress::on_stderr(survey.devices());

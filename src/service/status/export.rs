@@ -21,6 +21,16 @@ pub(in crate::service) fn stopping_export(apply: ApplyId, next: i64) -> Status {
     unavailable("SERVER_STOPPING", &message, from_ordinal(apply, next))
 }
 
+/// What let an export in is no longer good.
+pub(in crate::service) fn export_barred(apply: ApplyId, next: i64) -> Status {
+    let message = format!(
+        "what this export was let in with is no longer good for it; with other credentials, export \
+         apply {apply} again with from_ordinal {next}, no device is missed"
+    );
+    let details = info("CREDENTIALS_REVOKED", from_ordinal(apply, next));
+    Status::with_error_details(Code::Unauthenticated, message, details)
+}
+
 /// The upstream has given no credentials for too long.
 pub(in crate::service) fn no_credentials(apply: ApplyId, next: i64, said: &str) -> Status {
     let message = format!(
@@ -28,7 +38,11 @@ pub(in crate::service) fn no_credentials(apply: ApplyId, next: i64, said: &str) 
          said last: {said}; mend that where it says what is wrong, then export again with \
          from_ordinal {next}, no device is missed"
     );
-    unavailable("NO_CREDENTIALS", &message, from_ordinal(apply, next))
+    unavailable(
+        "CREDENTIALS_UNAVAILABLE",
+        &message,
+        from_ordinal(apply, next),
+    )
 }
 
 /// An export whose caller took nothing for too long.

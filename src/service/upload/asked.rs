@@ -5,7 +5,7 @@ use tonic::Status;
 use crate::{
     domain::{ApplyId, Heading, RequestKey},
     proto as pb,
-    service::{complaints::Complaints, convert, requests},
+    service::{complaints::Complaints, convert},
 };
 
 /// Devices of one part: those of a chunk, so that no message takes long to judge.
@@ -49,7 +49,10 @@ pub(super) fn start(start: pb::UploadStart) -> Result<Start, Status> {
     );
     complaints.refuse()?;
     let id = Some(start.request_id).filter(|id| !id.is_empty());
-    let key = id.map(|id| requests::key(id, heading.fingerprint()));
+    let key = id.map(|id| RequestKey {
+        id,
+        fingerprint: heading.fingerprint(),
+    });
     Ok(Start::Begin(heading, key))
 }
 

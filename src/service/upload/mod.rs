@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 use tracing::{Instrument as _, field::Empty, info_span};
 
-use super::{Options, Service};
+use super::{Options, Service, access::Pass};
 use crate::proto as pb;
 
 pub(super) use self::{
@@ -60,6 +60,7 @@ impl Service {
     /// in time although nobody takes its answers.
     pub(super) fn upload(
         &self,
+        pass: Pass,
         parts: Streaming<pb::UploadDevicesRequest>,
     ) -> Result<Answers, Status> {
         // Before anything is read: until then a stream holds no more than a window.
@@ -74,7 +75,7 @@ impl Service {
         );
         let upload = async move {
             let _place = place;
-            stream::run(service, parts, answer).await;
+            stream::run(service, pass, parts, answer).await;
         };
         self.uploads.tasks.spawn(upload.instrument(span));
         Ok(ReceiverStream::new(answers).boxed())

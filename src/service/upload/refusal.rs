@@ -61,6 +61,14 @@ pub(super) fn stopping() -> Status {
     unavailable("SERVER_STOPPING", message, [])
 }
 
+/// What let the stream in is no longer good.
+pub(super) fn barred() -> Status {
+    let message = "what this upload was let in with is no longer good for it; what is stored is kept, \
+                   go on at next_ordinal with other credentials";
+    let details = info("CREDENTIALS_REVOKED", []);
+    Status::with_error_details(Code::Unauthenticated, message, details)
+}
+
 /// The stream ended before the seal.
 pub(super) fn not_sealed() -> Status {
     let message = "the stream ended without a seal; what is stored is kept, go on at next_ordinal";

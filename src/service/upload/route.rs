@@ -15,7 +15,7 @@ use tonic_prost::ProstEncoder;
 use super::Answers;
 use crate::{
     proto::{UploadDevicesRequest, UploadDevicesResponse},
-    service::{Service, packed, transport::unreadable},
+    service::{Service, access, packed, transport::unreadable},
 };
 
 /// The path of the call.
@@ -41,11 +41,9 @@ impl StreamingService<UploadDevicesRequest> for Upload {
     type Future = Ready<Result<tonic::Response<Answers>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<UploadDevicesRequest>>) -> Self::Future {
-        ready(
-            self.0
-                .upload(request.into_inner())
-                .map(tonic::Response::new),
-        )
+        let pass = access::pass(&request);
+        let answers = pass.and_then(|pass| self.0.upload(pass, request.into_inner()));
+        ready(answers.map(tonic::Response::new))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One stream of an upload, from its start to its seal or to whatever ends it before.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
@@ -12,9 +12,9 @@ use super::{
     latest, refusal, with_next_ordinal,
 };
 use crate::{
-    domain::{Apply, CHUNK, Chunk, Gathered, Judge, Ordinal, Outcome, Snapshot},
+    domain::{Apply, CHUNK, Caller, Chunk, Gathered, Judge, Ordinal, Outcome, Right, Snapshot},
     proto::{self as pb, upload_devices_request::Part},
-    service::{Service, answer, status},
+    service::{Service, access::Pass, answer, status},
     store::{Error, Upload},
 };
 
@@ -23,6 +23,7 @@ type Answer = Result<pb::UploadDevicesResponse, Status>;
 /// Serves a stream to its end, or until nobody hears its answers.
 pub(super) async fn run(
     service: Service,
+    pass: Pass,
     parts: Streaming<pb::UploadDevicesRequest>,
     answers: Sender<Answer>,
 ) {
@@ -33,7 +34,7 @@ pub(super) async fn run(
     };
     let outgoing = answers.clone();
     let served = async {
-        let Err(status) = serve(&service, &mut incoming, &outgoing).await else {
+        let Err(status) = serve(&service, pass, &mut incoming, &outgoing).await else {
             return;
         };
         tracing::info!(code = ?status.code(), "an upload was cut off: {}", status.message());
@@ -47,15 +48,27 @@ pub(super) async fn run(
 
 async fn serve(
     service: &Service,
+    pass: Pass,
     incoming: &mut Incoming,
     answers: &Sender<Answer>,
 ) -> Result<(), Status> {
     let Some(Part::Start(start)) = incoming.next().await? else {
         return Err(refused("start", "must come first, and before any device"));
     };
+    let caller = &pass.caller;
     let begun = match asked::start(start)? {
-        Start::Resume(id) => service.store.resume_upload(id).await,
-        Start::Begin(heading, key) => service.store.begin_upload(&heading, key.as_ref()).await,
+        Start::Resume(id) => {
+            let (apply, _) = service.store.apply(caller, id).await.map_err(status::of)?;
+            service.may_seal(caller, apply.after_check).await?;
+            service.store.resume_upload(caller, id).await
+        }
+        Start::Begin(heading, key) => {
+            let product_key = &heading.product_key;
+            service.need_for(caller, Right::Submit, product_key).await?;
+            service.may_seal(caller, heading.after_check).await?;
+            let store = &service.store;
+            store.begin_upload(caller, &heading, key.as_ref()).await
+        }
     };
     let (upload, apply, now) = begun.map_err(status::of)?;
     Span::current()
@@ -69,13 +82,15 @@ async fn serve(
     let latest = service.uploads.latest.enter(upload);
     let mut stream = Stream {
         service,
+        caller: caller.clone(),
         apply,
         upload,
         judge: Judge::default(),
         gathered: Gathered::new(now.counts.total() / CHUNK as Ordinal),
         now,
     };
-    let ended = stream.go_on(incoming, &latest, answers).await;
+    let barred = pass.ended(Right::Submit, stream.apply.product_key.clone());
+    let ended = stream.go_on(incoming, &latest, barred, answers).await;
     let (apply, stored) = (stream.upload.apply, stream.stored());
     ended.map_err(|status| with_next_ordinal(status, apply, stored))
 }
@@ -83,6 +98,7 @@ async fn serve(
 /// A stream whose apply is known.
 struct Stream<'a> {
     service: &'a Service,
+    caller: Caller,
     apply: Apply,
     upload: Upload,
     judge: Judge,
@@ -97,9 +113,11 @@ impl Stream<'_> {
         &mut self,
         incoming: &mut Incoming,
         latest: &latest::Streaming,
+        barred: impl Future<Output = ()>,
         answers: &Sender<Answer>,
     ) -> Result<(), Status> {
         let bound = incoming.bound;
+        let mut barred = pin!(barred);
         send(answers, bound, Ok(self.answer())).await?;
         if !self.now.sealed {
             self.remember(incoming).await?;
@@ -110,6 +128,7 @@ impl Stream<'_> {
                 () = latest.overtaken.cancelled() => {
                     return Err(status::of(Error::UploadTakenOver(self.apply.id)));
                 }
+                () = &mut barred => return Err(refusal::barred()),
                 part = incoming.next() => part?,
             };
             match part {
@@ -161,7 +180,11 @@ impl Stream<'_> {
         let next = Gathered::new(self.stored() / CHUNK as Ordinal + 1);
         let chunk = std::mem::replace(&mut self.gathered, next);
         let chunk = self.judged(chunk).await?;
-        self.now = self.service.store.append(self.upload, &chunk).await?;
+        self.now = self
+            .service
+            .store
+            .append(&self.caller, self.upload, &chunk)
+            .await?;
         Ok(())
     }
 
@@ -190,7 +213,11 @@ impl Stream<'_> {
             true => None,
             false => Some(self.judged(last).await?),
         };
-        self.now = self.service.store.seal(self.upload, last.as_ref()).await?;
+        self.now = self
+            .service
+            .store
+            .seal(&self.caller, self.upload, last.as_ref())
+            .await?;
         Ok(())
     }
 

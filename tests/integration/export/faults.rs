@@ -137,7 +137,7 @@ async fn an_upstream_that_gives_nothing_for_too_long_ends_the_export_where_it_ma
         let told = export(&mut client, with_credentials(apply_id), usize::MAX).await;
 
         assert_eq!((told.devices.len(), told.complete), (0, false));
-        assert_eq!(told.reason(), "NO_CREDENTIALS");
+        assert_eq!(told.reason(), "CREDENTIALS_UNAVAILABLE");
         let error = told.error.unwrap();
         assert_eq!(error.code(), Code::Unavailable);
         assert!(error.message().contains(said), "{error}");

@@ -63,7 +63,7 @@ async fn standing(pool: &PgPool) -> Vec<String> {
 
 async fn submit(store: &Store, prefix: &str, count: usize) -> Apply {
     let submission = devices(prefix, count, AfterCheck::Stop);
-    store.submit(&submission, None).await.unwrap().0
+    store.submit(&ANYONE, &submission, None).await.unwrap().0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn submit_of(store: &Store, product: &str, count: usize) -> Vec<Apply> {
             AfterCheck::Stop,
             [name].into_iter(),
         );
-        applies.push(store.submit(&submission, None).await.unwrap().0);
+        applies.push(store.submit(&ANYONE, &submission, None).await.unwrap().0);
     }
     applies
 }
@@ -198,15 +198,15 @@ async fn a_refusal_for_a_narrower_reason_lifts_the_wider_block() {
 async fn what_an_apply_waits_for_is_the_widest_block_on_it() {
     let (store, _database) = store().await;
     let apply = submit(&store, "light", 10_001).await;
-    let (_, now) = store.apply(apply.id).await.unwrap();
+    let (_, now) = store.apply(&ANYONE, apply.id).await.unwrap();
     let first = claim(&store, Lane::Check).await.unwrap();
     let second = claim(&store, Lane::Check).await.unwrap();
 
     refuse(&store, &first, Lane::Check, S::Product).await;
-    let waiting = store.waiting(apply.id, &now).await.unwrap();
+    let waiting = store.waiting(&apply, &now).await.unwrap();
     assert_eq!(waiting.unwrap().kind, WaitKind::BlockedProduct);
     refuse(&store, &second, Lane::Check, S::Account).await;
-    let waiting = store.waiting(apply.id, &now).await.unwrap();
+    let waiting = store.waiting(&apply, &now).await.unwrap();
     let waiting = waiting.unwrap();
     assert_eq!(waiting.kind, WaitKind::BlockedAccount);
     assert!(waiting.text.contains("Forbidden.RAM: not permitted"));
@@ -273,9 +273,9 @@ async fn the_end_of_the_last_apply_that_waits_for_a_product_lifts_its_block() {
     refuse(&store, &refused, Lane::Check, S::Product).await;
     assert_eq!(standing(&database.pool).await, ["PRODUCT"]);
 
-    store.cancel(apply.id, None).await.unwrap();
+    store.cancel(&ANYONE, apply.id, None).await.unwrap();
     assert_eq!(standing(&database.pool).await, ["PRODUCT"]);
-    store.cancel(other.id, None).await.unwrap();
+    store.cancel(&ANYONE, other.id, None).await.unwrap();
 
     assert_eq!(standing(&database.pool).await, Vec::<String>::new());
 }

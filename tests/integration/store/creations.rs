@@ -15,7 +15,7 @@ fn under(upstream_apply: i64, round_no: i32, first: Ordinal, last: Ordinal) -> C
 async fn every_upstream_apply_that_created_devices_is_known_with_their_places() {
     let (store, _database) = store().await;
     let submission = devices("light", 10_004, AfterCheck::RegisterValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
     for upstream_apply in [7, 8] {
         pass_check(&store, upstream_apply).await;
     }
@@ -37,7 +37,7 @@ async fn every_upstream_apply_that_created_devices_is_known_with_their_places() 
     step(&store, Lane::Page, Event::Listed { present }).await;
     create(&store).await;
 
-    store.accept(apply.id, RETRY, None).await.unwrap();
+    store.accept(&ANYONE, apply.id, RETRY, None).await.unwrap();
     pass_check(&store, 9).await;
     create(&store).await;
 
@@ -59,7 +59,7 @@ async fn every_upstream_apply_that_created_devices_is_known_with_their_places() 
 async fn a_round_that_is_narrowed_to_what_is_unknown_still_says_what_it_had_created() {
     let (store, _database) = store().await;
     let submission = devices("light", 5, AfterCheck::RegisterValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
     pass_check(&store, 7).await;
     step(&store, Lane::Register, Event::RegisterAccepted).await;
     let named = Event::CreateFailed {
@@ -69,7 +69,7 @@ async fn a_round_that_is_narrowed_to_what_is_unknown_still_says_what_it_had_crea
     step(&store, Lane::Status, named).await;
     step(&store, Lane::Page, Event::TimedOut).await;
 
-    store.accept(apply.id, RETRY, None).await.unwrap();
+    store.accept(&ANYONE, apply.id, RETRY, None).await.unwrap();
 
     let told = store.creations(apply.id, 0, 4).await.unwrap();
     assert_eq!(told, [under(7, 1, 0, 1)]);

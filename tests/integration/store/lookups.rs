@@ -25,7 +25,7 @@ async fn a_name_is_found_across_chunks_and_applies_from_the_newest() {
             AfterCheck::Stop,
             names.into_iter(),
         );
-        let apply = store.submit(&submission, None).await.unwrap().0.id;
+        let apply = store.submit(&ANYONE, &submission, None).await.unwrap().0.id;
         for at in places {
             expected.insert(
                 0,
@@ -42,7 +42,10 @@ async fn a_name_is_found_across_chunks_and_applies_from_the_newest() {
     let all = async |product: Option<&str>, limit| {
         let (mut all, mut before) = (Vec::new(), None);
         loop {
-            let page = store.find("wanted", product, before, limit).await.unwrap();
+            let page = store
+                .find(&ANYONE, "wanted", product, before, limit)
+                .await
+                .unwrap();
             assert!(page.found.len() <= limit);
             all.extend(page.found.into_iter().map(|found| Place {
                 apply: found.apply.id,
@@ -62,7 +65,7 @@ async fn a_name_is_found_across_chunks_and_applies_from_the_newest() {
     let others = expected.iter().filter(|(product, _)| *product == "other");
     let others: Vec<_> = others.map(|(_, place)| *place).collect();
     assert_eq!(all(Some("other"), 3).await, others);
-    let none = store.find("want", None, None, 10).await.unwrap();
+    let none = store.find(&ANYONE, "want", None, None, 10).await.unwrap();
     assert!(none.found.is_empty() && none.before.is_none());
 }
 
@@ -70,13 +73,13 @@ async fn a_name_is_found_across_chunks_and_applies_from_the_newest() {
 async fn a_look_for_a_name_ends_somewhere_and_goes_on_from_there() {
     let (store, database) = store().await;
     let submission = devices("light", 1, AfterCheck::Stop);
-    let oldest = store.submit(&submission, None).await.unwrap().0.id;
+    let oldest = store.submit(&ANYONE, &submission, None).await.unwrap().0.id;
     // More applies than one look goes through, each of one other device.
     sqlx::raw_sql(
         "WITH made AS (
-             INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
+             INSERT INTO applies (tenant, account, product_key, iot_instance_id, after_check, status,
                                   sealed, revision, total)
-             SELECT 'test', 'a1', '', 'STOP', 'CHECK', true, 1, 1 FROM generate_series(1, 10100)
+             SELECT '', 'test', 'a1', '', 'STOP', 'CHECK', true, 1, 1 FROM generate_series(1, 10100)
              RETURNING apply_id)
          INSERT INTO chunks (apply_id, chunk_no, names, outcomes)
          SELECT apply_id, 0, ARRAY['other'], ARRAY['P'::\"char\"] FROM made",
@@ -85,10 +88,13 @@ async fn a_look_for_a_name_ends_somewhere_and_goes_on_from_there() {
     .await
     .unwrap();
 
-    let first = store.find("light-000000", None, None, 10).await.unwrap();
+    let first = store
+        .find(&ANYONE, "light-000000", None, None, 10)
+        .await
+        .unwrap();
     assert!(first.found.is_empty());
     let rest = store
-        .find("light-000000", None, first.before, 10)
+        .find(&ANYONE, "light-000000", None, first.before, 10)
         .await
         .unwrap();
 
@@ -101,7 +107,7 @@ async fn a_look_for_a_name_ends_somewhere_and_goes_on_from_there() {
 async fn calls_and_events_of_one_moment_have_an_order() {
     let (store, database) = store().await;
     let submission = devices("light", 1, AfterCheck::Stop);
-    let id = store.submit(&submission, None).await.unwrap().0.id;
+    let id = store.submit(&ANYONE, &submission, None).await.unwrap().0.id;
     let round = claim(&store, Lane::Check).await.unwrap();
     let mut made = after(&round, Event::CheckAccepted { upstream_apply: 7 }, &[0]);
     made.call = Some(CallMade {
@@ -126,12 +132,12 @@ async fn calls_and_events_of_one_moment_have_an_order() {
     .await
     .unwrap();
 
-    let (apply, now, whole) = store.history(id, None, 10).await.unwrap();
+    let (apply, now, whole) = store.history(&ANYONE, id, None, 10).await.unwrap();
     assert_eq!((apply.id, now.revision), (id, 2));
     let mut told = Vec::new();
     let mut last = None;
     loop {
-        let (_, _, page) = store.history(id, last, 1).await.unwrap();
+        let (_, _, page) = store.history(&ANYONE, id, last, 1).await.unwrap();
         let Some(entry) = page.first() else { break };
         assert_eq!(entry.moment, whole[told.len()].moment);
         last = Some(entry.moment);
@@ -143,7 +149,7 @@ async fn calls_and_events_of_one_moment_have_an_order() {
 
     assert_eq!(told, ["OK", "NO_ANSWER", "revision 1", "revision 2"]);
     assert!(matches!(
-        store.history(ApplyId(99), None, 1).await,
+        store.history(&ANYONE, ApplyId(99), None, 1).await,
         Err(Error::NoSuchApply(ApplyId(99)))
     ));
 }
@@ -154,7 +160,7 @@ async fn the_use_of_a_lane_is_its_own_accounts() {
     let other = Store::new(database.url().parse().expect("its own URL"), 5, "other");
     for _ in 0..2 {
         let submission = devices("light", 1, AfterCheck::Stop);
-        store.submit(&submission, None).await.unwrap();
+        store.submit(&ANYONE, &submission, None).await.unwrap();
     }
     sqlx::raw_sql(
         "INSERT INTO calls (apply_id, round_no, action, called_at, took_ms, result, judged)

@@ -8,6 +8,7 @@ mod requests;
 mod retention;
 mod rounds;
 mod submissions;
+mod tenants;
 mod uploads;
 mod waits;
 
@@ -23,7 +24,10 @@ use registrar::{
 };
 use time::OffsetDateTime;
 
-use crate::support::database::{Database, database};
+use crate::support::{
+    ANYONE,
+    database::{Database, database},
+};
 
 const LEASE: Duration = Duration::from_secs(60);
 const SKIP: Wish = Wish {

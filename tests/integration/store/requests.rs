@@ -5,7 +5,6 @@ use super::*;
 fn key(id: &str, content: &str) -> RequestKey {
     let fingerprint = Fingerprint::of("test", [content.as_bytes()]);
     RequestKey {
-        caller: String::new(),
         id: id.to_owned(),
         fingerprint,
     }
@@ -20,7 +19,7 @@ async fn one_request_sent_many_times_at_once_makes_one_apply_and_gets_one_answer
         calls.spawn(async move {
             let submission = devices("light", 10, AfterCheck::Stop);
             store
-                .submit(&submission, Some(&key("r-1", "ten")))
+                .submit(&ANYONE, &submission, Some(&key("r-1", "ten")))
                 .await
                 .unwrap()
         });
@@ -40,21 +39,27 @@ async fn a_repeat_gets_the_first_answer_although_the_apply_went_on() {
     let (store, _database) = store().await;
     let submission = devices("light", 2, AfterCheck::Stop);
     let submit = key("r-1", "two");
-    let first = store.submit(&submission, Some(&submit)).await.unwrap();
+    let first = store
+        .submit(&ANYONE, &submission, Some(&submit))
+        .await
+        .unwrap();
     pass_check(&store, 7).await;
     let accept = key("r-2", "register");
     let registered = store
-        .accept(first.0.id, Wish::default(), Some(&accept))
+        .accept(&ANYONE, first.0.id, Wish::default(), Some(&accept))
         .await
         .unwrap();
     create(&store).await;
 
     assert_eq!(
-        store.submit(&submission, Some(&submit)).await.unwrap(),
+        store
+            .submit(&ANYONE, &submission, Some(&submit))
+            .await
+            .unwrap(),
         first
     );
     let again = store
-        .accept(first.0.id, Wish::default(), Some(&accept))
+        .accept(&ANYONE, first.0.id, Wish::default(), Some(&accept))
         .await
         .unwrap();
     assert_eq!(again, registered);
@@ -66,6 +71,7 @@ async fn a_request_id_with_other_content_is_refused() {
     let (store, _database) = store().await;
     let (apply, _) = store
         .submit(
+            &ANYONE,
             &devices("light", 2, AfterCheck::Stop),
             Some(&key("r-1", "two")),
         )
@@ -74,11 +80,14 @@ async fn a_request_id_with_other_content_is_refused() {
 
     let other = store
         .submit(
+            &ANYONE,
             &devices("light", 3, AfterCheck::Stop),
             Some(&key("r-1", "three")),
         )
         .await;
-    let another = store.cancel(apply.id, Some(&key("r-1", "cancel"))).await;
+    let another = store
+        .cancel(&ANYONE, apply.id, Some(&key("r-1", "cancel")))
+        .await;
 
     assert!(matches!(other, Err(Error::RequestReused { .. })));
     assert!(matches!(another, Err(Error::RequestReused { .. })));
@@ -88,12 +97,12 @@ async fn a_request_id_with_other_content_is_refused() {
 async fn a_cancel_ends_what_was_not_asked_to_register_and_fences_its_leases() {
     let (store, _database) = store().await;
     let submission = devices("light", 30_000, AfterCheck::RegisterValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
     pass_check(&store, 7).await;
     let registering = step(&store, Lane::Register, Event::RegisterAccepted).await;
     let checking = claim(&store, Lane::Check).await.unwrap();
 
-    let (_, now) = store.cancel(apply.id, None).await.unwrap();
+    let (_, now) = store.cancel(&ANYONE, apply.id, None).await.unwrap();
 
     assert!(now.cancelling && now.status == ApplyStatus::Check);
     let late = meet(
@@ -112,28 +121,28 @@ async fn a_cancel_ends_what_was_not_asked_to_register_and_fences_its_leases() {
         .await
         .unwrap();
 
-    let (_, end) = store.apply(apply.id).await.unwrap();
+    let (_, end) = store.apply(&ANYONE, apply.id).await.unwrap();
     assert_eq!(end.status, ApplyStatus::Cancelled);
     assert_eq!(
         end.counts,
         Counts::from_array([0, 0, 0, 10_000, 0, 0, 20_000])
     );
     let page = store
-        .devices(apply.id, 0, &[Outcome::Cancelled], 1)
+        .devices(&ANYONE, apply.id, 0, &[Outcome::Cancelled], 1)
         .await
         .unwrap();
     assert_eq!(page.devices[0].ordinal, 10_000);
-    assert_eq!(store.cancel(apply.id, None).await.unwrap().1, end);
+    assert_eq!(store.cancel(&ANYONE, apply.id, None).await.unwrap().1, end);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_under_way_when_its_apply_is_cancelled_is_asked_after_and_not_sent_again() {
     let (store, _database) = store().await;
     let submission = devices("light", 2, AfterCheck::RegisterValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
     pass_check(&store, 7).await;
     let claim = claim(&store, Lane::Register).await.unwrap();
-    store.cancel(apply.id, None).await.unwrap();
+    store.cancel(&ANYONE, apply.id, None).await.unwrap();
 
     let unheard = Record {
         intent_open: true,
@@ -142,7 +151,7 @@ async fn a_request_under_way_when_its_apply_is_cancelled_is_asked_after_and_not_
     store.record(&claim, &[0, 1], &unheard).await.unwrap();
     assert!(super::claim(&store, Lane::Register).await.is_none());
     assert_eq!(
-        store.apply(apply.id).await.unwrap().1.status,
+        store.apply(&ANYONE, apply.id).await.unwrap().1.status,
         ApplyStatus::Create
     );
 }
@@ -151,13 +160,13 @@ async fn a_request_under_way_when_its_apply_is_cancelled_is_asked_after_and_not_
 async fn a_settled_apply_is_cancelled_at_once_and_keeps_what_it_has() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 3, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 3, AfterCheck::Stop), None)
         .await
         .unwrap();
     step(&store, Lane::Check, failed(&[1], [])).await;
     pass_check(&store, 7).await;
 
-    let (_, end) = store.cancel(apply.id, None).await.unwrap();
+    let (_, end) = store.cancel(&ANYONE, apply.id, None).await.unwrap();
 
     assert_eq!(end.status, ApplyStatus::Cancelled);
     assert_eq!(end.counts, Counts::from_array([0, 0, 1, 0, 0, 0, 2]));
@@ -167,7 +176,7 @@ async fn a_settled_apply_is_cancelled_at_once_and_keeps_what_it_has() {
 async fn failed_devices_of_all_chunks_are_sent_again_in_as_few_rounds_as_fit() {
     let (store, _database) = store().await;
     let submission = devices("light", 30_000, AfterCheck::RegisterIfAllValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
     for upstream_apply in [7, 8, 9] {
         pass_check(&store, upstream_apply).await;
     }
@@ -180,16 +189,19 @@ async fn failed_devices_of_all_chunks_are_sent_again_in_as_few_rounds_as_fit() {
         };
         step(&store, Lane::Status, event).await;
     }
-    let (_, before) = store.apply(apply.id).await.unwrap();
+    let (_, before) = store.apply(&ANYONE, apply.id).await.unwrap();
     assert_eq!(before.status, ApplyStatus::CreateFailed);
-    assert_eq!(store.accept(apply.id, SKIP, None).await.unwrap().1, before);
+    assert_eq!(
+        store.accept(&ANYONE, apply.id, SKIP, None).await.unwrap().1,
+        before
+    );
 
-    let (_, now) = store.accept(apply.id, RETRY, None).await.unwrap();
+    let (_, now) = store.accept(&ANYONE, apply.id, RETRY, None).await.unwrap();
 
     assert_eq!(now.status, ApplyStatus::Create);
     assert_eq!(now.counts, Counts::from_array([300, 0, 0, 29_700, 0, 0, 0]));
     let page = store
-        .devices(apply.id, 0, &[Outcome::Pending], 500)
+        .devices(&ANYONE, apply.id, 0, &[Outcome::Pending], 500)
         .await
         .unwrap();
     assert!(page.devices.iter().all(|device| device.reason.is_none()));
@@ -202,7 +214,7 @@ async fn failed_devices_of_all_chunks_are_sent_again_in_as_few_rounds_as_fit() {
     step(&store, Lane::Status, Event::CheckPassed).await;
     create(&store).await;
     assert_eq!(
-        store.apply(apply.id).await.unwrap().1.status,
+        store.apply(&ANYONE, apply.id).await.unwrap().1.status,
         ApplyStatus::CreateSuccess
     );
 }

@@ -36,7 +36,7 @@ async fn an_apply_that_settled_long_ago_goes_with_all_that_is_its_own() {
     let mut ids = Vec::new();
     for n in 0..4 {
         let submission = devices(&format!("light{n}"), 1, AfterCheck::Stop);
-        ids.push(store.submit(&submission, None).await.unwrap().0.id);
+        ids.push(store.submit(&ANYONE, &submission, None).await.unwrap().0.id);
         if n < 3 {
             pass_check(&store, n + 1).await;
         }
@@ -54,7 +54,7 @@ async fn an_apply_that_settled_long_ago_goes_with_all_that_is_its_own() {
     for (table, left) in [("applies", 3), ("chunks", 3), ("rounds", 3), ("events", 5)] {
         assert_eq!(rows(&database.pool, table).await, left, "{table}");
     }
-    let status = store.apply(ids[3]).await.unwrap().1.status;
+    let status = store.apply(&ANYONE, ids[3]).await.unwrap().1.status;
     assert_eq!(status, ApplyStatus::Check);
 }
 
@@ -64,7 +64,7 @@ async fn retention_walks_past_old_applies_that_stay_to_those_that_go() {
     let mut ids = Vec::new();
     for _ in 0..250 {
         let submission = devices("light", 1, AfterCheck::Stop);
-        ids.push(store.submit(&submission, None).await.unwrap().0.id);
+        ids.push(store.submit(&ANYONE, &submission, None).await.unwrap().0.id);
     }
     age(&database.pool, &ids, 3, 2).await;
     sqlx::query("UPDATE applies SET status = 'CHECK_FAILED' WHERE apply_id > $1 - 20")
@@ -88,15 +88,15 @@ async fn the_queue_has_room_again_when_devices_are_no_longer_on_their_way() {
     let (store, database) = store().await;
     let bounded = store.clone().with_max_queued(3);
     let two = devices("light", 2, AfterCheck::Stop);
-    bounded.submit(&two, None).await.unwrap();
+    bounded.submit(&ANYONE, &two, None).await.unwrap();
 
-    let refused = bounded.submit(&two, None).await.unwrap_err();
+    let refused = bounded.submit(&ANYONE, &two, None).await.unwrap_err();
     assert!(
         matches!(refused, Error::QueueFull { queued: 2, most: 3 }),
         "{refused}"
     );
     bounded
-        .submit(&devices("light", 1, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 1, AfterCheck::Stop), None)
         .await
         .unwrap();
     sqlx::raw_sql("UPDATE applies SET status = 'CHECK_SUCCESS'")
@@ -105,5 +105,9 @@ async fn the_queue_has_room_again_when_devices_are_no_longer_on_their_way() {
         .unwrap();
     // Another process has not counted yet and sees at once what the first one sees in a second.
     let other = Store::new(database.url().parse().expect("its own URL"), 5, "test");
-    other.with_max_queued(3).submit(&two, None).await.unwrap();
+    other
+        .with_max_queued(3)
+        .submit(&ANYONE, &two, None)
+        .await
+        .unwrap();
 }

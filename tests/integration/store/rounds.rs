@@ -6,13 +6,16 @@ use super::*;
 async fn an_apply_goes_from_check_to_create_success() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 3, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 3, AfterCheck::Stop), None)
         .await
         .unwrap();
 
     pass_check(&store, 7).await;
     assert!(claim(&store, Lane::Register).await.is_none());
-    store.accept(apply.id, Wish::default(), None).await.unwrap();
+    store
+        .accept(&ANYONE, apply.id, Wish::default(), None)
+        .await
+        .unwrap();
     create(&store).await;
 
     let statuses: Vec<_> = store
@@ -32,7 +35,7 @@ async fn an_apply_goes_from_check_to_create_success() {
             (4, CreateSuccess)
         ]
     );
-    let (_, end) = store.apply(apply.id).await.unwrap();
+    let (_, end) = store.apply(&ANYONE, apply.id).await.unwrap();
     assert_eq!(end.counts, Counts::from_array([0, 0, 0, 3, 0, 0, 0]));
 }
 
@@ -40,7 +43,7 @@ async fn an_apply_goes_from_check_to_create_success() {
 async fn the_valid_rest_of_a_failed_check_is_checked_again_and_registered() {
     let (store, _database) = store().await;
     let submission = devices("light", 3, AfterCheck::RegisterValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
 
     step(
         &store,
@@ -60,11 +63,11 @@ async fn the_valid_rest_of_a_failed_check_is_checked_again_and_registered() {
     step(&store, Lane::Status, Event::CheckPassed).await;
     create(&store).await;
 
-    let (_, end) = store.apply(apply.id).await.unwrap();
+    let (_, end) = store.apply(&ANYONE, apply.id).await.unwrap();
     assert_eq!(end.status, ApplyStatus::CreateSuccess);
     assert_eq!(end.counts, Counts::from_array([0, 0, 1, 2, 0, 0, 0]));
     let page = store
-        .devices(apply.id, 0, &[Outcome::Invalid], 10)
+        .devices(&ANYONE, apply.id, 0, &[Outcome::Invalid], 10)
         .await
         .unwrap();
     assert_eq!(page.devices[0].reason, Some(exists(1).1));
@@ -74,7 +77,7 @@ async fn the_valid_rest_of_a_failed_check_is_checked_again_and_registered() {
 async fn a_refusal_after_acceptance_fails_the_device() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 2, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 2, AfterCheck::Stop), None)
         .await
         .unwrap();
     step(
@@ -84,11 +87,11 @@ async fn a_refusal_after_acceptance_fails_the_device() {
     )
     .await;
     step(&store, Lane::Status, failed(&[1], [0])).await;
-    store.accept(apply.id, SKIP, None).await.unwrap();
+    store.accept(&ANYONE, apply.id, SKIP, None).await.unwrap();
 
     step(&store, Lane::Check, failed(&[0], [])).await;
 
-    let (_, end) = store.apply(apply.id).await.unwrap();
+    let (_, end) = store.apply(&ANYONE, apply.id).await.unwrap();
     assert_eq!(end.status, ApplyStatus::CreateFailed);
     assert_eq!(end.counts, Counts::from_array([0, 0, 1, 0, 1, 0, 0]));
 }
@@ -97,7 +100,7 @@ async fn a_refusal_after_acceptance_fails_the_device() {
 async fn a_lease_that_was_lost_records_nothing() {
     let (store, _database) = store().await;
     let (apply, before) = store
-        .submit(&devices("light", 2, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 2, AfterCheck::Stop), None)
         .await
         .unwrap();
     let first = store
@@ -110,7 +113,7 @@ async fn a_lease_that_was_lost_records_nothing() {
     let late = meet(&store, &first, failed(&[0, 1], [])).await;
 
     assert!(matches!(late, Err(Error::LeaseLost { .. })));
-    assert_eq!(store.apply(apply.id).await.unwrap().1, before);
+    assert_eq!(store.apply(&ANYONE, apply.id).await.unwrap().1, before);
     meet(&store, &second, Event::CheckAccepted { upstream_apply: 7 })
         .await
         .unwrap();
@@ -120,11 +123,14 @@ async fn a_lease_that_was_lost_records_nothing() {
 async fn a_claim_writes_the_intent_to_register_and_keeps_an_open_one() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 2, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 2, AfterCheck::Stop), None)
         .await
         .unwrap();
     pass_check(&store, 7).await;
-    store.accept(apply.id, Wish::default(), None).await.unwrap();
+    store
+        .accept(&ANYONE, apply.id, Wish::default(), None)
+        .await
+        .unwrap();
 
     let first = store
         .claim(Lane::Register, Duration::ZERO, SIGNED_AT)
@@ -169,11 +175,11 @@ async fn a_claim_writes_the_intent_to_register_and_keeps_an_open_one() {
 async fn a_small_apply_passes_a_large_one() {
     let (store, database) = store().await;
     let (large, _) = store
-        .submit(&devices("large", 40_001, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("large", 40_001, AfterCheck::Stop), None)
         .await
         .unwrap();
     let (small, _) = store
-        .submit(&devices("small", 10, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("small", 10, AfterCheck::Stop), None)
         .await
         .unwrap();
     // It came right after the first round of the large one, however long that took here.
@@ -206,7 +212,7 @@ async fn a_small_apply_passes_a_large_one() {
 async fn revisions_have_no_gap_when_rounds_end_at_once() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 10_000, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 10_000, AfterCheck::Stop), None)
         .await
         .unwrap();
     step(&store, Lane::Check, Event::TooLarge).await;
@@ -236,7 +242,7 @@ async fn revisions_have_no_gap_when_rounds_end_at_once() {
 async fn what_is_left_of_failed_checks_is_packed_into_as_few_rounds_as_fit() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 30_000, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 30_000, AfterCheck::Stop), None)
         .await
         .unwrap();
     for chunk in 0..3 {
@@ -251,7 +257,7 @@ async fn what_is_left_of_failed_checks_is_packed_into_as_few_rounds_as_fit() {
         step(&store, Lane::Status, failed(&refused, first..first + 2_000)).await;
     }
 
-    store.accept(apply.id, SKIP, None).await.unwrap();
+    store.accept(&ANYONE, apply.id, SKIP, None).await.unwrap();
 
     let packed = claim(&store, Lane::Check).await.unwrap();
     assert!(claim(&store, Lane::Check).await.is_none());
@@ -265,7 +271,7 @@ async fn what_is_left_of_failed_checks_is_packed_into_as_few_rounds_as_fit() {
 async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
     let (store, database) = store().await;
     let submission = devices("light", 100, AfterCheck::RegisterIfAllValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
     pass_check(&store, 7).await;
     step(&store, Lane::Register, Event::RegisterAccepted).await;
     step(&store, Lane::Status, Event::CreateSucceeded).await;
@@ -295,7 +301,7 @@ async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
     };
     store.record(&listing, &open, &folded).await.unwrap();
 
-    let (_, now) = store.apply(apply.id).await.unwrap();
+    let (_, now) = store.apply(&ANYONE, apply.id).await.unwrap();
     assert_eq!(now.counts, Counts::from_array([40, 0, 0, 60, 0, 0, 0]));
     assert_eq!(now.status, ApplyStatus::Create);
     let rest = claim(&store, Lane::Check).await.unwrap();
@@ -314,10 +320,10 @@ async fn rows_that_a_creation_lost_are_read_and_enter_new_rounds() {
 async fn register_refuses_what_is_not_ready_and_repeats_without_harm() {
     let (store, _database) = store().await;
     let (apply, _) = store
-        .submit(&devices("light", 2, AfterCheck::Stop), None)
+        .submit(&ANYONE, &devices("light", 2, AfterCheck::Stop), None)
         .await
         .unwrap();
-    let early = store.accept(apply.id, Wish::default(), None).await;
+    let early = store.accept(&ANYONE, apply.id, Wish::default(), None).await;
     assert!(matches!(
         early,
         Err(Error::NotAcceptable {
@@ -327,8 +333,11 @@ async fn register_refuses_what_is_not_ready_and_repeats_without_harm() {
     ));
 
     pass_check(&store, 7).await;
-    let (_, first) = store.accept(apply.id, Wish::default(), None).await.unwrap();
-    let (_, second) = store.accept(apply.id, SKIP, None).await.unwrap();
+    let (_, first) = store
+        .accept(&ANYONE, apply.id, Wish::default(), None)
+        .await
+        .unwrap();
+    let (_, second) = store.accept(&ANYONE, apply.id, SKIP, None).await.unwrap();
 
     assert_eq!(first, second);
     assert_eq!(first.status, ApplyStatus::Create);

@@ -21,20 +21,20 @@ async fn a_submission_is_stored_whole_with_its_first_event() {
         pairs.into_iter(),
     );
 
-    let (apply, snapshot) = store.submit(&submission, None).await.unwrap();
+    let (apply, snapshot) = store.submit(&ANYONE, &submission, None).await.unwrap();
 
     assert_eq!(snapshot.status, ApplyStatus::Check);
     assert_eq!(snapshot.revision, 1);
     assert_eq!(snapshot.counts, Counts::from_array([2, 0, 2, 0, 0, 0, 0]));
     assert_eq!(
-        store.apply(apply.id).await.unwrap(),
+        store.apply(&ANYONE, apply.id).await.unwrap(),
         (apply.clone(), snapshot)
     );
     assert_eq!(
         store.events_after(&[(apply.id, 0)]).await.unwrap(),
         [(apply.id, snapshot)]
     );
-    let page = store.devices(apply.id, 0, &[], 10).await.unwrap();
+    let page = store.devices(&ANYONE, apply.id, 0, &[], 10).await.unwrap();
     assert_eq!(
         page.devices
             .iter()
@@ -72,7 +72,7 @@ async fn a_submission_with_no_device_to_send_has_failed_its_check_at_once() {
             pairs.clone().into_iter(),
         );
 
-        let (_, snapshot) = store.submit(&submission, None).await.unwrap();
+        let (_, snapshot) = store.submit(&ANYONE, &submission, None).await.unwrap();
 
         assert_eq!(snapshot.status, ApplyStatus::CheckFailed);
         assert_eq!(snapshot.revision, 1);
@@ -95,19 +95,22 @@ async fn devices_are_listed_page_by_page_across_chunks_and_by_outcome() {
         AfterCheck::Stop,
         pairs.into_iter(),
     );
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
 
     let mut all = Vec::new();
     let mut next = Some(0);
     while let Some(from) = next {
-        let page = store.devices(apply.id, from, &[], 3_000).await.unwrap();
+        let page = store
+            .devices(&ANYONE, apply.id, from, &[], 3_000)
+            .await
+            .unwrap();
         all.extend(page.devices.iter().map(|device| device.ordinal));
         next = page.next;
     }
     assert!(all.into_iter().eq(0..20_050));
 
     let first = store
-        .devices(apply.id, 0, &[Outcome::Invalid], 3)
+        .devices(&ANYONE, apply.id, 0, &[Outcome::Invalid], 3)
         .await
         .unwrap();
     assert_eq!(
@@ -115,7 +118,13 @@ async fn devices_are_listed_page_by_page_across_chunks_and_by_outcome() {
         [7, 9_999, 10_000]
     );
     let rest = store
-        .devices(apply.id, first.next.unwrap(), &[Outcome::Invalid], 3)
+        .devices(
+            &ANYONE,
+            apply.id,
+            first.next.unwrap(),
+            &[Outcome::Invalid],
+            3,
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -125,7 +134,7 @@ async fn devices_are_listed_page_by_page_across_chunks_and_by_outcome() {
     assert_eq!(rest.next, None);
     assert!(
         store
-            .devices(apply.id, 0, &[Outcome::Created], 3)
+            .devices(&ANYONE, apply.id, 0, &[Outcome::Created], 3)
             .await
             .unwrap()
             .devices
@@ -146,13 +155,16 @@ async fn applies_are_listed_newest_first() {
     let mut ids = Vec::new();
     for n in 0..5 {
         let submission = devices(&format!("light{n}"), 1, AfterCheck::Stop);
-        ids.push(store.submit(&submission, None).await.unwrap().0.id);
+        ids.push(store.submit(&ANYONE, &submission, None).await.unwrap().0.id);
     }
     ids.reverse();
 
-    let first = store.applies(None, &Filter::default(), 3).await.unwrap();
+    let first = store
+        .applies(&ANYONE, None, &Filter::default(), 3)
+        .await
+        .unwrap();
     let rest = store
-        .applies(Some(first[2].0.id), &of_product("a1"), 3)
+        .applies(&ANYONE, Some(first[2].0.id), &of_product("a1"), 3)
         .await
         .unwrap();
 
@@ -164,7 +176,7 @@ async fn applies_are_listed_newest_first() {
     assert_eq!(listed, ids);
     assert!(
         store
-            .applies(None, &of_product("another"), 3)
+            .applies(&ANYONE, None, &of_product("another"), 3)
             .await
             .unwrap()
             .is_empty()
@@ -184,9 +196,9 @@ async fn applies_are_listed_by_all_labels_and_any_status_asked_for() {
         let mut submission = devices("light", 1, AfterCheck::Stop);
         submission.heading.labels =
             Labels::parse(labels.iter().map(|(k, v)| (k.to_string(), v.to_string()))).unwrap();
-        let (apply, _) = store.submit(&submission, None).await.unwrap();
+        let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
         assert_eq!(
-            store.apply(apply.id).await.unwrap().0.labels,
+            store.apply(&ANYONE, apply.id).await.unwrap().0.labels,
             submission.heading.labels
         );
         ids.push(apply.id);
@@ -198,7 +210,7 @@ async fn applies_are_listed_by_all_labels_and_any_status_asked_for() {
             statuses: statuses.to_vec(),
             product_key: None,
         };
-        let found = store.applies(None, &filter, 10).await.unwrap();
+        let found = store.applies(&ANYONE, None, &filter, 10).await.unwrap();
         found
             .into_iter()
             .map(|(apply, _)| apply.id)
@@ -225,11 +237,11 @@ async fn what_does_not_exist_is_said_not_to() {
     let (store, _database) = store().await;
 
     assert!(matches!(
-        store.apply(ApplyId(1)).await,
+        store.apply(&ANYONE, ApplyId(1)).await,
         Err(Error::NoSuchApply(ApplyId(1)))
     ));
     assert!(matches!(
-        store.accept(ApplyId(1), SKIP, None).await,
+        store.accept(&ANYONE, ApplyId(1), SKIP, None).await,
         Err(Error::NoSuchApply(_))
     ));
 }

@@ -5,7 +5,7 @@ use super::*;
 /// An apply of two devices whose creation has taken too long.
 async fn overdue(store: &Store) -> ApplyId {
     let submission = devices("light", 2, AfterCheck::RegisterValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
     pass_check(store, 7).await;
     step(store, Lane::Register, Event::RegisterAccepted).await;
     step(store, Lane::Status, Event::TimedOut).await;
@@ -13,12 +13,12 @@ async fn overdue(store: &Store) -> ApplyId {
 }
 
 async fn status(store: &Store, id: ApplyId) -> (ApplyStatus, Counts) {
-    let (_, now) = store.apply(id).await.unwrap();
+    let (_, now) = store.apply(&ANYONE, id).await.unwrap();
     (now.status, now.counts)
 }
 
 async fn reasons(store: &Store, id: ApplyId) -> Vec<Option<ReasonCode>> {
-    let page = store.devices(id, 0, &[], 10).await.unwrap();
+    let page = store.devices(&ANYONE, id, 0, &[], 10).await.unwrap();
     page.devices
         .into_iter()
         .map(|device| device.reason.map(|reason| reason.code))
@@ -60,7 +60,7 @@ async fn devices_nobody_can_tell_of_fail_their_apply_until_a_retry_asks_once_mor
     );
     assert!(claim(&store, Lane::Status).await.is_none());
 
-    store.accept(id, RETRY, None).await.unwrap();
+    store.accept(&ANYONE, id, RETRY, None).await.unwrap();
 
     // Nothing is sent again before it is known to be absent.
     assert_eq!(status(&store, id).await, (ApplyStatus::Create, unknown));
@@ -84,7 +84,7 @@ async fn devices_nobody_can_tell_of_fail_their_apply_until_a_retry_asks_once_mor
 async fn a_retry_has_no_device_in_two_rounds() {
     let (store, _database) = store().await;
     let submission = devices("light", 4, AfterCheck::RegisterValid);
-    let (apply, _) = store.submit(&submission, None).await.unwrap();
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
     // The first two fail in a check after they were accepted, the others are never heard of again.
     pass_check(&store, 7).await;
     let register = claim(&store, Lane::Register).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_retry_has_no_device_in_two_rounds() {
         (ApplyStatus::CreateFailed, end)
     );
 
-    store.accept(apply.id, RETRY, None).await.unwrap();
+    store.accept(&ANYONE, apply.id, RETRY, None).await.unwrap();
 
     let again = claim(&store, Lane::Check).await.unwrap();
     assert_eq!(store.members(&again).await.unwrap().ordinals, [0, 1]);
@@ -130,7 +130,7 @@ async fn a_cancel_waits_for_unknown_devices_until_they_are_given_up() {
     let (store, _database) = store().await;
     let id = overdue(&store).await;
 
-    store.cancel(id, None).await.unwrap();
+    store.cancel(&ANYONE, id, None).await.unwrap();
     assert_eq!(status(&store, id).await.0, ApplyStatus::Create);
     step(&store, Lane::Status, Event::TimedOut).await;
 
@@ -143,7 +143,7 @@ async fn a_cancel_waits_for_unknown_devices_until_they_are_given_up() {
 async fn how_long_a_round_has_failed_is_counted_from_the_first_attempt_and_forgotten_with_them() {
     let (store, database) = store().await;
     let submission = devices("light", 1, AfterCheck::Stop);
-    store.submit(&submission, None).await.unwrap();
+    store.submit(&ANYONE, &submission, None).await.unwrap();
     let fail = async |attempts| {
         let claim = claim(&store, Lane::Check).await.unwrap();
         let unchanged = Change {
@@ -179,10 +179,13 @@ async fn an_apply_that_nobody_registers_is_cancelled() {
     let mut ids = Vec::new();
     for n in 0..3 {
         let submission = devices(&format!("light{n}"), 1, AfterCheck::Stop);
-        ids.push(store.submit(&submission, None).await.unwrap().0.id);
+        ids.push(store.submit(&ANYONE, &submission, None).await.unwrap().0.id);
         pass_check(&store, n + 1).await;
     }
-    store.accept(ids[1], Wish::default(), None).await.unwrap();
+    store
+        .accept(&ANYONE, ids[1], Wish::default(), None)
+        .await
+        .unwrap();
     sqlx::query("UPDATE applies SET updated_at = now() - interval '8 days' WHERE apply_id <> $1")
         .bind(ids[2].0)
         .execute(&database.pool)

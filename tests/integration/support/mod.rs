@@ -1,9 +1,16 @@
 //! What tests share.
 
+pub(crate) mod certificates;
 pub(crate) mod database;
+pub(crate) mod dynamic;
 pub(crate) mod stack;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
+
+use registrar::domain::Caller;
+
+/// Who calls an open server.
+pub(crate) static ANYONE: LazyLock<Caller> = LazyLock::new(Caller::anyone);
 
 /// The root of the source, or of the copy that `script/test` makes for another user.
 pub(crate) fn root() -> PathBuf {

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -163,6 +163,8 @@ fn http() -> reqwest::Client {
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: String,
+    /// What it has logged.
+    log: Arc<Mutex<String>>,
 }
 
 impl Server {
@@ -194,9 +196,12 @@ impl Server {
     }
 
     fn launch(command: &mut Command) -> Self {
+        if !command.get_args().any(|arg| arg == "--log") {
+            command.args(["--log", "warn,registrar::app=info"]);
+        }
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--log-format", "json", "--log", "warn,registrar::app=info"])
+            .args(["--log-format", "json"])
             .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -204,20 +209,34 @@ impl Server {
             .expect("registrar starts");
         let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
         let (told, address) = mpsc::channel();
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = log.clone();
         // Reads to the end, so that the process never waits for its reader.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().extend([line.as_str(), "\n"]);
                 match serde_json::from_str::<Value>(&line) {
                     Ok(event) if event["message"] == "registrar serves" => {
                         let address = event["listen"].as_str().expect("an address").to_owned();
                         told.send(address).ok();
                     }
+                    // What is chatty was asked to be, and is looked at by its test.
+                    Ok(event) if event["level"] == "DEBUG" => {}
                     _ => eprintln!("registrar: {line}"),
                 }
             }
         });
         let address = address.recv_timeout(PATIENCE).expect("registrar serves");
-        Self { child, address }
+        Self {
+            child,
+            address,
+            log,
+        }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Ends it as a power cut would.
