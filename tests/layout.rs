@@ -64,8 +64,8 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("aho_corasick", &["upstream"]),
     ("tonic", &["service", "cli", "app", "proto", "lib"]),
     ("axum", &["simulator", "admin"]),
-    // Upstream names it as the provider of TLS.
-    ("ring", &["vault", "upstream"]),
+    // Upstream and service name it as the provider of TLS.
+    ("ring", &["vault", "upstream", "service"]),
     ("tokio_rustls", &["service"]),
     ("x509_parser", &["service"]),
     ("toml", &["service"]),
