@@ -39,6 +39,7 @@ mod wire;
 pub use self::{
     action::{Action, Product},
     answers::{Checked, Page, Phase, Registered, Status},
+    asked::without_secrets,
     call::{Answer, Call, Stamp},
     client::Client,
     details::{Credential, Credentials, Detail, Found},
