@@ -201,10 +201,17 @@ async fn serve(
     let mut tasks = Essentials::new(stop);
     let hub = Hub::new(store.clone(), &rooms.hub);
     let rates = rooms.worker.rates();
-    let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
+    let worker = Worker::new(
+        store.clone(),
+        upstream,
+        vault.clone(),
+        rooms.worker,
+        hub.moved(),
+    );
     let service = Service::new(
         store.clone(),
         hub.clone(),
+        vault.clone(),
         rates,
         &rooms.service,
         stop.clone(),

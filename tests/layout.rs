@@ -16,10 +16,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
     // It seals what others store, and stores nothing.
     ("vault", &["domain"]),
     ("hub", &["domain", "store"]),
-    ("worker", &["domain", "store", "upstream"]),
+    ("worker", &["domain", "store", "upstream", "vault"]),
     // It looks at an account before there is a database.
     ("doctor", &["domain", "upstream"]),
-    ("service", &["domain", "store", "hub", "proto"]),
+    ("service", &["domain", "store", "hub", "vault", "proto"]),
     // It meets the rest on the wire, so that one wrong rule cannot flatter both sides.
     ("simulator", &[]),
     ("cli", &["proto"]),

@@ -67,20 +67,21 @@ impl From<OpenQuote> for Problem {
 }
 
 /// Reads the file as [`read`] does, without holding up the tasks beside it.
-pub(super) async fn load_devices(path: PathBuf) -> anyhow::Result<DeviceFile> {
-    let file = tokio::task::spawn_blocking(move || read(&path)).await;
+pub(super) async fn load_devices(path: PathBuf, import: bool) -> anyhow::Result<DeviceFile> {
+    let file = tokio::task::spawn_blocking(move || read(&path, import)).await;
     Ok(file.context("reading the file did not finish")??)
 }
 
-/// Reads the file, or standard input where the path is `-`. At most 100,000 rows and 32 MiB.
-pub(super) fn read(path: &Path) -> Result<DeviceFile, Error> {
+/// Reads the file, or standard input where the path is `-`. At most 100,000 rows and 32 MiB. The
+/// devices of an import bring their own secrets.
+pub(super) fn read(path: &Path, import: bool) -> Result<DeviceFile, Error> {
     let (path, text) = if path == Path::new("-") {
         ("standard input".into(), load(io::stdin().lock()))
     } else {
         let file = File::open(path).map_err(Problem::Unreadable);
         (path.to_owned(), file.and_then(load))
     };
-    text.and_then(parse)
+    text.and_then(|text| parse(text, import))
         .map_err(|problem| Error { path, problem })
 }
 
@@ -96,7 +97,7 @@ fn load(source: impl io::Read) -> Result<Vec<u8>, Problem> {
     Ok(text)
 }
 
-fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
+fn parse(text: Vec<u8>, import: bool) -> Result<DeviceFile, Problem> {
     recognize(&text)?;
     let text = Text::new(text);
     let mut rows = text.rows();
@@ -104,7 +105,7 @@ fn parse(text: Vec<u8>) -> Result<DeviceFile, Problem> {
         return Err(Problem::Empty);
     }
     let in_line = |line| move |problem| Problem::Row { line, problem };
-    let columns = Columns::of(rows.row()).map_err(in_line(rows.line()))?;
+    let columns = Columns::of(rows.row(), import).map_err(in_line(rows.line()))?;
     let mut file = DeviceFile {
         devices: Vec::new(),
         lines: Vec::new(),
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     fn rows(text: &str) -> Vec<(u32, String, String)> {
-        let file = parse(text.into()).unwrap();
+        let file = parse(text.into(), false).unwrap();
         let devices = file.devices.into_iter();
         file.lines
             .into_iter()
@@ -138,7 +139,7 @@ mod tests {
     }
 
     fn problem(text: impl Into<Vec<u8>>) -> String {
-        parse(text.into()).unwrap_err().to_string()
+        parse(text.into(), false).unwrap_err().to_string()
     }
 
     fn row(line: u32, name: &str, nickname: &str) -> (u32, String, String) {
@@ -170,6 +171,21 @@ mod tests {
                 row(5, "p-03", "")
             ]
         );
+    }
+
+    #[test]
+    fn the_devices_of_an_import_come_with_what_they_bring() {
+        let text = "sn,device_name,device_secret\nSN_1,p-01,s-1\n,p-02,s-2\n";
+
+        let file = parse(text.into(), true).unwrap();
+
+        let brought: Vec<_> = file
+            .devices
+            .iter()
+            .map(|device| (&*device.device_name, &*device.device_secret, &*device.sn))
+            .collect();
+        assert_eq!(brought, [("p-01", "s-1", "SN_1"), ("p-02", "s-2", "")]);
+        assert!(!format!("{file:?}").contains("s-1"));
     }
 
     #[test]
@@ -230,14 +246,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("none.csv");
 
-        let error = read(&missing).unwrap_err().to_string();
+        let error = read(&missing, false).unwrap_err().to_string();
 
         assert!(
             error.starts_with(&format!("{}: cannot be read: ", missing.display())),
             "{error}"
         );
         assert!(
-            read(directory.path())
+            read(directory.path(), false)
                 .unwrap_err()
                 .to_string()
                 .contains("cannot be read")
@@ -250,7 +266,7 @@ mod tests {
         file.as_file().set_len(MAX_BYTES + 1).unwrap();
 
         assert!(
-            read(file.path())
+            read(file.path(), false)
                 .unwrap_err()
                 .to_string()
                 .contains("larger than 32 MiB; split")

@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use super::complaints::Complaints;
+use super::{complaints::Complaints, imports};
 use crate::{
     domain::{AfterCheck, ApplyId, Submission, apply::Until, pattern::Pattern},
     proto as pb,
@@ -37,6 +37,7 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
         1..=DEVICES => {}
         size => complaints.about_devices(size),
     }
+    imports::complain(&request, &mut complaints);
     let after_check = match pb::AfterCheck::try_from(request.after_check) {
         Ok(pb::AfterCheck::Unspecified | pb::AfterCheck::Stop) => AfterCheck::Stop,
         Ok(pb::AfterCheck::RegisterIfAllValid) => AfterCheck::RegisterIfAllValid,
@@ -56,7 +57,7 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
         }
         None => {
             let devices = request.devices.into_iter();
-            let devices = devices.map(|device| (device.device_name, device.nickname));
+            let devices = devices.map(|device| imports::device(device, request.import));
             Submission::judge(product_key, instance, after_check, devices)
         }
     };
@@ -144,7 +145,7 @@ mod tests {
     fn request(devices: usize) -> pb::CheckDevicesRequest {
         let device = |n| pb::NewDevice {
             device_name: format!("light-{n}"),
-            nickname: String::new(),
+            ..Default::default()
         };
         pb::CheckDevicesRequest {
             product_key: "a1".into(),

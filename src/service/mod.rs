@@ -14,6 +14,7 @@ mod convert;
 mod explain;
 mod find;
 mod health;
+mod imports;
 mod list;
 mod packed;
 mod page_token;
@@ -40,6 +41,7 @@ use crate::{
     hub::Hub,
     proto::{self as pb, registrar_service_server::RegistrarService},
     store::Store,
+    vault::Vault,
 };
 
 pub use health::Health;
@@ -99,6 +101,8 @@ pub struct Options {
 pub struct Service {
     store: Store,
     hub: Hub,
+    /// Seals the secrets that devices bring.
+    vault: Vault,
     /// The calls a second that each lane makes at most.
     rates: Arc<[(Lane, f64)]>,
     options: Options,
@@ -109,11 +113,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for. The
-    /// lanes are worked at these `rates`, in calls a second.
+    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for, and
+    /// which takes imports if the vault is open. The lanes are worked at these `rates`, in calls a second.
     pub fn new(
         store: Store,
         hub: Hub,
+        vault: Vault,
         rates: Vec<(Lane, f64)>,
         options: &Options,
         stop: CancellationToken,
@@ -122,6 +127,7 @@ impl Service {
         Self {
             store,
             hub,
+            vault,
             rates: rates.into(),
             options: options.clone(),
             stop,

@@ -14,11 +14,15 @@ impl Service {
     ) -> Result<pb::CheckDevicesResponse, Status> {
         let request_id = requests::request_id(&mut request.request_id)?;
         let validate_only = request.validate_only;
-        let submission = convert::submission(request)?;
+        let mut submission = convert::submission(request)?;
         if validate_only {
             return Ok(answer::judged(&submission));
         }
-        let key = request_id.map(|id| requests::key(id, submission.fingerprint()));
+        let key = match request_id {
+            Some(id) => Some(self.key(id, &submission).await?),
+            None => None,
+        };
+        self.seal(&mut submission)?;
         let stored = self.store.submit(&submission, key.as_ref()).await;
         let (apply, now) = stored.map_err(status::of)?;
         Span::current()

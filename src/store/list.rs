@@ -43,7 +43,7 @@ impl Store {
             ApplyRow,
             r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
                       valid, invalid, created, failed, unknown, cancelled, cancelling, created_at,
-                      updated_at,
+                      updated_at, import,
                       labels::text AS "labels!"
                FROM applies
                WHERE ($1::bigint IS NULL OR apply_id < $1)
@@ -72,7 +72,7 @@ impl Store {
             ApplyRow,
             r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
                       valid, invalid, created, failed, unknown, cancelled, cancelling, created_at,
-                      updated_at,
+                      updated_at, import,
                       labels::text AS "labels!"
                FROM applies
                WHERE labels @> $5::text::jsonb

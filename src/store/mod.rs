@@ -22,6 +22,7 @@ mod history;
 mod labels;
 mod list;
 mod members;
+mod pages;
 mod permits;
 mod queue;
 mod quotas;
@@ -30,6 +31,7 @@ mod record;
 mod requests;
 mod retention;
 mod retry;
+mod rewrap;
 mod submit;
 mod waiting;
 
@@ -49,12 +51,14 @@ pub use events::EVENTS;
 pub use find::{Found, FoundPage, Place};
 pub use history::{Entry, Happened, Moment};
 pub use list::Filter;
-pub use members::Members;
+pub use members::{Brought, Members, Sealed};
+pub use pages::{Finding, Pages};
 pub use permits::Permits;
 pub use quotas::Use;
 pub use read::{DeviceRow, DevicesPage};
-pub use record::{CallMade, Pages, Record};
+pub use record::{CallMade, Record};
 pub use retention::Retention;
+pub use rewrap::WrappedKey;
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");

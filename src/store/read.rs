@@ -15,6 +15,8 @@ pub struct DeviceRow {
     pub name: String,
     /// Its nickname; empty for none.
     pub nickname: String,
+    /// Its serial number; empty for none.
+    pub sn: String,
     /// What became of it.
     pub outcome: Outcome,
     /// Why, where there is a reason.
@@ -36,6 +38,7 @@ pub(super) struct ApplyRow {
     pub(super) product_key: String,
     pub(super) iot_instance_id: String,
     pub(super) after_check: String,
+    pub(super) import: bool,
     pub(super) labels: String,
     pub(super) status: String,
     pub(super) revision: i64,
@@ -71,6 +74,7 @@ impl TryFrom<ApplyRow> for (Apply, Snapshot) {
             product_key: row.product_key,
             iot_instance_id: row.iot_instance_id,
             after_check: row.after_check.parse()?,
+            import: row.import,
             labels: labels::parse(&row.labels)?,
             created_at: row.created_at,
         };
@@ -97,7 +101,7 @@ pub(super) async fn apply(
         ApplyRow,
         r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
                   valid, invalid, created, failed, unknown, cancelled, cancelling, created_at,
-                  updated_at, labels::text AS "labels!"
+                  updated_at, import, labels::text AS "labels!"
            FROM applies WHERE apply_id = $1"#,
         id.0,
     )
@@ -138,12 +142,14 @@ impl Store {
             page.next = Some(first + CHUNK as Ordinal);
             let mut reasons = row.reasons()?;
             let mut nicknames = row.nicknames.map(Vec::into_iter);
+            let mut sns = row.sns.map(Vec::into_iter);
             let columns = row.names.into_iter().zip(row.outcomes);
             for (ordinal, (name, letter)) in (first..).zip(columns) {
                 let nickname = nicknames
                     .as_mut()
                     .and_then(Iterator::next)
                     .unwrap_or_default();
+                let sn = sns.as_mut().and_then(Iterator::next).unwrap_or_default();
                 let outcome = Outcome::from_letter(letter)?;
                 if (ordinal - first) < offset as Ordinal || !wanted(outcome) {
                     continue;
@@ -157,6 +163,7 @@ impl Store {
                     ordinal,
                     name,
                     nickname,
+                    sn,
                     outcome,
                     reason,
                 });
@@ -174,7 +181,7 @@ impl Store {
     ) -> Result<Option<ChunkRow>, Error> {
         let row = sqlx::query_as!(
             ChunkRow,
-            r#"SELECT chunk_no, names, nicknames, outcomes AS "outcomes: Vec<i8>", reason_ordinals,
+            r#"SELECT chunk_no, names, nicknames, sns, outcomes AS "outcomes: Vec<i8>", reason_ordinals,
                       reason_codes, reason_texts,
                       reason_request_ids AS "reason_request_ids: Vec<Option<String>>",
                       reason_firsts AS "reason_firsts: Vec<Option<i32>>"
@@ -196,6 +203,7 @@ struct ChunkRow {
     chunk_no: i32,
     names: Vec<String>,
     nicknames: Option<Vec<String>>,
+    sns: Option<Vec<String>>,
     outcomes: Vec<i8>,
     reason_ordinals: Vec<i32>,
     reason_codes: Vec<String>,

@@ -31,8 +31,8 @@ impl Store {
         let invalid = submission.refused() as i32;
         let row = sqlx::query!(
             r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
-                                    sealed, revision, total, invalid, labels)
-               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb)
+                                    sealed, revision, total, invalid, labels, import, data_key)
+               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb, $8, $9)
                RETURNING apply_id, created_at"#,
             self.account,
             submission.product_key,
@@ -41,6 +41,8 @@ impl Store {
             total,
             invalid,
             labels::json(&submission.labels),
+            submission.is_import(),
+            submission.data_key(),
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -49,6 +51,7 @@ impl Store {
             product_key: submission.product_key.clone(),
             iot_instance_id: submission.iot_instance_id.clone(),
             after_check: submission.after_check,
+            import: submission.is_import(),
             labels: submission.labels.clone(),
             created_at: row.created_at,
         };
@@ -99,7 +102,8 @@ impl Store {
         sqlx::query!(
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, chunk_no,
                                    devices, turn_at, due_at)
-               SELECT $1, n, $2, a.product_key || '/' || a.iot_instance_id, 'CHECK', false,
+               SELECT $1, n, $2, a.product_key || '/' || a.iot_instance_id,
+                      CASE WHEN a.import THEN 'CHECK_IMPORT' ELSE 'CHECK' END, false,
                       r.chunk_no, r.devices, now() + (n - 1) * make_interval(secs => $5), now()
                FROM applies AS a,
                     unnest($3::integer[], $4::integer[]) WITH ORDINALITY AS r (chunk_no, devices, n)
@@ -132,8 +136,9 @@ async fn insert_chunk(
         .collect();
     sqlx::query!(
         r#"INSERT INTO chunks (apply_id, chunk_no, names, nicknames, outcomes, reason_ordinals,
-                               reason_codes, reason_texts, reason_request_ids, reason_firsts)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
+                               reason_codes, reason_texts, reason_request_ids, reason_firsts, sns,
+                               secrets)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
         apply.0,
         part.chunk_no,
         part.names,
@@ -144,6 +149,8 @@ async fn insert_chunk(
         &reasons.texts as &[&str],
         &reasons.request_ids as &[Option<&str>],
         &reasons.firsts as &[Option<i32>],
+        part.sns,
+        part.secrets,
     )
     .execute(&mut **tx)
     .await?;

@@ -7,13 +7,17 @@
 //! Start at [`Worker::run`]; the whole of one step is in [`step`], what an answer means in
 //! [`judge`].
 
+mod brought;
 mod clock;
 mod ends;
+mod follows;
+mod imports;
 mod judge;
 mod lane;
 mod pace;
 mod permit;
 mod result;
+mod rewrap;
 mod said;
 mod shown;
 mod step;
@@ -27,6 +31,7 @@ use crate::{
     domain::{Lane, Phase},
     store::{Blocking, Store},
     upstream::Client,
+    vault::Vault,
 };
 
 pub use ends::Waits;
@@ -115,6 +120,12 @@ pub struct Options {
           value_parser = humantime::parse_duration)]
     pub upstream_time_window: Duration,
 
+    /// How often to look for data keys of imports that are not sealed under the newest secret key. An
+    /// older key can be retired a look after the newest one came
+    #[arg(long, env = "REGISTRAR_REWRAP_EVERY", default_value = "1m",
+          value_parser = humantime::parse_duration)]
+    pub rewrap_every: Duration,
+
     /// How long waits last.
     #[command(flatten)]
     pub waits: Waits,
@@ -138,6 +149,9 @@ impl Options {
         }
         if self.permit_window.is_zero() || self.permit_window > Duration::from_secs(1) {
             return Err("the permit window must be above 0 and at most 1s".into());
+        }
+        if self.rewrap_every < Duration::from_secs(1) {
+            return Err("data keys can be looked at every 1s at most".into());
         }
         self.waits.check()
     }
@@ -200,6 +214,8 @@ fn lanes_of_rounds() -> impl Iterator<Item = Lane> {
 pub struct Worker {
     store: Store,
     upstream: Client,
+    /// Opens the secrets that devices bring.
+    vault: Vault,
     pace: Arc<pace::Pace>,
     options: Arc<Options>,
     slack: Arc<permit::Slack>,
@@ -213,12 +229,14 @@ impl Worker {
     pub fn new(
         store: Store,
         upstream: Client,
+        vault: Vault,
         options: Options,
         wake: watch::Receiver<u64>,
     ) -> Self {
         Self {
             store,
             upstream,
+            vault,
             pace: Arc::default(),
             options: Arc::new(options),
             slack: Arc::default(),
@@ -240,6 +258,7 @@ impl Worker {
             let lane = lane::LaneWorker::new(self.clone(), lane, steps.clone());
             lanes.spawn(lane.run(stop.clone()));
         }
+        lanes.spawn(self.clone().rewrap(stop.clone()));
         // A lane that panics takes the others with it: half a worker is worse than none.
         lanes.join_all().await;
         steps.close();

@@ -2,7 +2,9 @@
 
 use crate::{
     domain::waiting::FailureScope,
-    upstream::{Checked, Page, Phase as P, Registered, Scope, Status},
+    upstream::{
+        Checked, CheckedImport, Found, Imported, Page, Phase as P, Registered, Scope, Status,
+    },
 };
 
 /// How far the cause of a failure reaches, as it is stored.
@@ -25,6 +27,27 @@ pub(super) trait Shown {
 impl Shown for Checked {
     fn result(&self) -> String {
         "OK".to_owned()
+    }
+}
+
+impl Shown for CheckedImport {
+    fn result(&self) -> String {
+        match self.refused.len() {
+            0 => "OK".to_owned(),
+            refused => format!("OK, {refused} refused"),
+        }
+    }
+}
+
+impl Shown for Imported {
+    fn result(&self) -> String {
+        format!("OK, {} of {} pages", self.devices.len(), self.total_pages)
+    }
+}
+
+impl Shown for Vec<Found> {
+    fn result(&self) -> String {
+        format!("OK, {} exist", self.len())
     }
 }
 

@@ -3,6 +3,8 @@ use super::*;
 fn round(phase: Phase) -> Round {
     Round {
         phase,
+        import: false,
+        resent: false,
         accepted: false,
         upstream_apply: Some(7),
         nameless: 0,

@@ -249,7 +249,7 @@ pub(crate) fn new_devices(prefix: &str, count: usize) -> Vec<NewDevice> {
 pub(crate) fn named(name: &str) -> NewDevice {
     NewDevice {
         device_name: name.to_owned(),
-        nickname: String::new(),
+        ..Default::default()
     }
 }
 
