@@ -143,10 +143,17 @@ pub fn write_new_key_file(path: &Path, id: &str) -> io::Result<()> {
     if path.try_exists()? {
         return Ok(());
     }
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
     // Whole or not there: half a key in a file would be refused ever after.
     let unfinished = path.with_extension("unfinished");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(&unfinished)?;
     file.write_all(new_key_line(id).as_bytes())?;
     file.sync_all()?;

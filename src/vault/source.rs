@@ -44,7 +44,7 @@ impl Source {
                 let file = fs::File::open(path).await.map_err(LoadError::File)?;
                 read_bounded(file, LoadError::File).await
             }
-            Self::Command(command) => run(command.reveal()).await,
+            Self::Command(command) => run(command.reveal(), COMMAND_TIME).await,
         }
     }
 }
@@ -62,7 +62,8 @@ pub(super) async fn identity(path: &Path) -> Identity {
     Some(parts)
 }
 
-async fn run(command: &str) -> Result<Wiped<Vec<u8>>, LoadError> {
+/// What a command prints, if it ends well and within `time`.
+pub(super) async fn run(command: &str, time: Duration) -> Result<Wiped<Vec<u8>>, LoadError> {
     let mut child = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
@@ -75,7 +76,7 @@ async fn run(command: &str) -> Result<Wiped<Vec<u8>>, LoadError> {
         .map_err(LoadError::Command)?;
     let group = Group::of(&child);
     let stdout = child.stdout.take().expect("it was asked for");
-    let ended = timeout(COMMAND_TIME, async {
+    let ended = timeout(time, async {
         let printed = read_bounded(stdout, LoadError::Command).await?;
         match child.wait().await.map_err(LoadError::Command)? {
             status if status.success() => Ok(printed),
@@ -84,7 +85,7 @@ async fn run(command: &str) -> Result<Wiped<Vec<u8>>, LoadError> {
     })
     .await;
     drop(group);
-    ended.unwrap_or(Err(LoadError::CommandSlow(COMMAND_TIME)))
+    ended.unwrap_or(Err(LoadError::CommandSlow(time)))
 }
 
 /// Kills what a command has started, if any of it is left.

@@ -265,3 +265,18 @@ impl Worker {
         steps.wait().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lanes_that_rounds_wait_in_are_worked() {
+        let worked: Vec<Lane> = lanes_of_rounds().collect();
+
+        let mut needed = Phase::ALL.iter().filter_map(|phase| phase.lane());
+        assert!(needed.all(|lane| worked.contains(&lane)));
+        // `doctor` alone asks for products.
+        assert!(!worked.contains(&Lane::Product));
+    }
+}

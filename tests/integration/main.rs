@@ -15,6 +15,7 @@ mod doctor;
 mod ends;
 mod flow;
 mod hearing;
+mod import_calls;
 mod nameless;
 mod operations;
 mod private_postgres;
