@@ -282,7 +282,7 @@ impl Round {
             (phase, E::TimedOut) => return self.timed_out(phase, open),
             (phase, E::GivenUp { why, sent }) => return self.given_up(phase, why, sent, open),
             // Proven absent: nothing stands against sending it anew.
-            (P::Unknown, E::NotRegistered | E::ApplyGone) => {
+            (P::Unknown, E::NotRegistered | E::ApplyGone) if !self.import => {
                 self.again().settling(Settle::Open(Outcome::Pending))
             }
 

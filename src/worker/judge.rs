@@ -184,7 +184,9 @@ pub(super) fn status(
             })
         }
         (P::CheckFailed, Phase::Registering) => not_found(answer, claim, window),
-        (P::CheckSuccess | P::CheckFailed, Phase::Unknown) if is_absent(answer, claim, window) => {
+        (P::CheckSuccess | P::CheckFailed, Phase::Unknown)
+            if !claim.round.import && is_absent(answer, claim, window) =>
+        {
             Judged::now(Event::NotRegistered).setback()
         }
         (P::Create, Phase::Checking | Phase::Registering) if creating => {

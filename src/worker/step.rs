@@ -229,7 +229,10 @@ impl Worker {
         let (result, message, scope) = match &answer.outcome {
             Ok(ok) => (ok.result(), None, None),
             Err(error) => {
-                log(claim, lane, error);
+                // Nobody promises a status to an import.
+                if !matches!(judged.next, Next::Event(Event::NoStatus)) {
+                    log(claim, lane, error);
+                }
                 if error.scope == Scope::Apply {
                     // Its block is probed as often.
                     judged.pause = judged.pause.max(self.options.probe_every);

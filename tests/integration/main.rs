@@ -16,6 +16,7 @@ mod ends;
 mod flow;
 mod hearing;
 mod import_calls;
+mod imports;
 mod nameless;
 mod operations;
 mod private_postgres;

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -37,6 +37,9 @@ pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
     }
     panic!("it has not happened within {PATIENCE:?}")
 }
+
+/// What a server logs as a rule.
+const LEVEL: &str = "warn,registrar::app=info";
 
 pub(crate) type Client = RegistrarServiceClient<Channel>;
 
@@ -147,6 +150,9 @@ fn http() -> reqwest::Client {
         .expect("an HTTP client")
 }
 
+/// What a `registrar` writes, line by line.
+pub(crate) type Log = Arc<Mutex<Vec<String>>>;
+
 /// A `registrar`; killed when this value ends.
 pub(crate) struct Server {
     pub(crate) child: Child,
@@ -156,6 +162,22 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a `registrar serve` and waits until it serves.
     pub(crate) fn start(database: &str, upstream: &str, flags: &[&str]) -> Self {
+        Self::launch(&mut Self::serve(database, upstream, flags), LEVEL, None)
+    }
+
+    /// The same, with all that it has to log at this level kept instead of shown.
+    pub(crate) fn logged(
+        database: &str,
+        upstream: &str,
+        flags: &[&str],
+        level: &str,
+    ) -> (Self, Log) {
+        let log = Log::default();
+        let mut command = Self::serve(database, upstream, flags);
+        (Self::launch(&mut command, level, Some(log.clone())), log)
+    }
+
+    fn serve(database: &str, upstream: &str, flags: &[&str]) -> Command {
         let mut command = Command::new(super::registrar_binary());
         command
             .args([
@@ -168,7 +190,7 @@ impl Server {
             .args(["--upstream-access-key-id", simulator::ACCESS_KEY_ID])
             .args(["--upstream-access-key-secret", simulator::ACCESS_KEY_SECRET])
             .args(flags);
-        Self::launch(&mut command)
+        command
     }
 
     /// Starts a `registrar dev` that keeps its data in a directory, and waits until it serves.
@@ -178,13 +200,13 @@ impl Server {
             .args(["dev", "--simulator-listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
             .env_remove("REGISTRAR_DATABASE_URL");
-        Self::launch(&mut command)
+        Self::launch(&mut command, LEVEL, None)
     }
 
-    fn launch(command: &mut Command) -> Self {
+    fn launch(command: &mut Command, level: &str, log: Option<Log>) -> Self {
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--log-format", "json", "--log", "warn,registrar::app=info"])
+            .args(["--log-format", "json", "--log", level])
             .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -195,11 +217,15 @@ impl Server {
         // Reads to the end, so that the process never waits for its reader.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                if let Some(log) = &log {
+                    log.lock().expect("no panic").push(line.clone());
+                }
                 match serde_json::from_str::<Value>(&line) {
                     Ok(event) if event["message"] == "registrar serves" => {
                         let address = event["listen"].as_str().expect("an address").to_owned();
                         told.send(address).ok();
                     }
+                    _ if log.is_some() => {}
                     _ => eprintln!("registrar: {line}"),
                 }
             }
