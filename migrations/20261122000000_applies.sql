@@ -186,6 +186,8 @@ CREATE TABLE rounds (
     page              integer     NOT NULL DEFAULT 0,  -- result pages read, or passed by; hundreds looked up
     asked_at          timestamptz,           -- since when the result is awaited
     checked_at        timestamptz,           -- when the upstream apply passed its check
+    created_first     integer,               -- what was created under upstream_apply_id lies
+    created_last      integer,               -- between these places
     intent_at         timestamptz,           -- the signed date of a request to register or import that may be under way
     intent_nonce      uuid,                  -- of a request to import: what it is signed with besides
     resent            boolean     NOT NULL DEFAULT false,  -- it may have been sent more than once
@@ -207,6 +209,9 @@ CREATE TABLE rounds (
                      'ENDED')),
     CONSTRAINT registered_when_accepted CHECK (
         accepted OR phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT', 'HELD', 'ENDED')),
+    CONSTRAINT created_under_its_number CHECK (
+        (created_first IS NULL) = (created_last IS NULL)
+        AND (created_first IS NULL OR upstream_apply_id IS NOT NULL)),
     CONSTRAINT held_until_accepted CHECK (phase <> 'HELD' OR NOT accepted),
     CONSTRAINT intent_before_call CHECK (
         phase NOT IN ('REGISTERING', 'IMPORTING') OR intent_at IS NOT NULL),
@@ -293,6 +298,16 @@ CREATE TABLE lanes (
     throttled_at timestamptz,
     PRIMARY KEY (account, action),
     CONSTRAINT never_faster CHECK (slowed >= 1)
+);
+
+-- What the upstream says of products.
+CREATE TABLE products (
+    account         text        NOT NULL,
+    product_key     text        NOT NULL,
+    iot_instance_id text        NOT NULL,  -- empty: the public instance
+    auth_type       text        NOT NULL,  -- how its devices authenticate; empty: it does not say
+    learned_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, product_key, iot_instance_id)
 );
 
 -- What the upstream refuses for a reason that reaches further than one call. While a block stands,

@@ -22,9 +22,11 @@ use crate::{
     admin,
     cli::{self, Submit},
     config::{Command, Config, Dev, Doctor, Migrate, Serve, Simulate},
+    credentials::Credentials,
     dev::Database,
     doctor,
     hub::Hub,
+    lanes::Lanes,
     service::{self, Health, Service},
     simulator::{self, Simulator},
     store::{self, Store},
@@ -161,7 +163,7 @@ async fn client(command: cli::Command, stop: CancellationToken) -> ExitCode {
 
 /// Looks at the upstream account; the code says whether something is to be mended.
 async fn examine(settings: Doctor) -> anyhow::Result<ExitCode> {
-    let rates = settings.worker.rates();
+    let rates = settings.lanes.rates();
     let json = settings.output == cli::Output::Json;
     let mut out = BufWriter::new(std::io::stdout());
     let (options, upstream) = (&settings.doctor, &settings.upstream);
@@ -200,24 +202,34 @@ async fn serve(
 
     let mut tasks = Essentials::new(stop);
     let hub = Hub::new(store.clone(), &rooms.hub);
-    let rates = rooms.worker.rates();
+    let (rates, probe_every) = (rooms.lanes.rates(), rooms.worker.probe_every);
+    let lanes = Lanes::new(store.clone(), rooms.lanes);
     let worker = Worker::new(
         store.clone(),
-        upstream,
+        upstream.clone(),
         vault.clone(),
+        lanes.clone(),
         rooms.worker,
         hub.moved(),
+    );
+    let credentials = Credentials::new(
+        store.clone(),
+        upstream,
+        lanes.clone(),
+        rooms.credentials,
+        probe_every,
     );
     let service = Service::new(
         store.clone(),
         hub.clone(),
         vault.clone(),
+        credentials,
         rates,
         &rooms.service,
         stop.clone(),
     );
     let health = Health::new().await;
-    let clock = worker.clock_is_accepted();
+    let clock = lanes.clock_is_accepted();
     let readiness = tell_readiness(store.clone(), clock.clone(), health.clone(), stop.clone());
     tasks.spawn("readiness", endless(readiness));
     let bell = store.clone();

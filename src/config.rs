@@ -4,7 +4,10 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{cli, dev, doctor, hub, service, simulator, store, telemetry, upstream, vault, worker};
+use crate::{
+    cli, credentials, dev, doctor, hub, lanes, service, simulator, store, telemetry, upstream,
+    vault, worker,
+};
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
 #[derive(Debug, Parser)]
@@ -70,9 +73,13 @@ pub struct Rooms {
     #[command(flatten)]
     pub upstream: upstream::Options,
     #[command(flatten)]
+    pub lanes: lanes::Options,
+    #[command(flatten)]
     pub vault: vault::Options,
     #[command(flatten)]
     pub worker: worker::Options,
+    #[command(flatten)]
+    pub credentials: credentials::Options,
     #[command(flatten)]
     pub hub: hub::Options,
     #[command(flatten)]
@@ -139,7 +146,7 @@ pub struct Dev {
 /// Settings of `doctor`: what to look at, and those of `serve` that say where the upstream is and
 /// how fast it is called.
 #[derive(Clone, Debug, Args)]
-#[command(mut_args(|arg| { let hide = IDLE.contains(&arg.get_id().as_str()); arg.hide(hide) }))]
+#[command(mut_args(|arg| { let hide = arg.get_id() == IDLE; arg.hide(hide) }))]
 pub struct Doctor {
     /// What to look at.
     #[command(flatten)]
@@ -156,17 +163,11 @@ pub struct Doctor {
 
     /// The rates.
     #[command(flatten)]
-    pub worker: worker::Options,
+    pub lanes: lanes::Options,
 }
 
-/// Settings of the workers that have no say in their rates, and so none in `doctor`.
-const IDLE: [&str; 5] = [
-    "lease",
-    "steps",
-    "permit_window",
-    "probe_every",
-    "upstream_time_window",
-];
+/// A setting of the lanes that has no say in their rates, and so none in `doctor`.
+const IDLE: &str = "permit_window";
 
 impl Config {
     /// What the command line and the environment say, checked. Help that was asked for comes as an
@@ -193,7 +194,7 @@ impl Config {
             }
             Command::Doctor(doctor) => {
                 check(doctor.upstream.check())?;
-                check(doctor.worker.check())?;
+                check(doctor.lanes.check())?;
             }
             Command::Client(_) => {}
         }
@@ -216,6 +217,7 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
 impl Serve {
     fn check(&self) -> Result<(), String> {
         let worker = &self.rooms.worker;
+        self.rooms.lanes.check()?;
         worker.check()?;
         self.rooms.retention.check()?;
         self.rooms.vault.check()?;
@@ -223,14 +225,18 @@ impl Serve {
             return Err("at least 2 connections to the database are needed".into());
         }
         let service = &self.rooms.service;
-        if service.submissions_at_once == 0 || service.streams_per_connection == 0 {
-            return Err("at least one submission and one stream must be allowed".into());
+        if service.submissions_at_once == 0
+            || service.streams_per_connection == 0
+            || service.exports_at_once == 0
+        {
+            return Err("at least one submission, export and stream must be allowed".into());
         }
         let short = Duration::from_millis(1);
         for (name, every) in [
             ("look-every", self.rooms.hub.look_every),
             ("heartbeat", service.heartbeat),
             ("call-timeout", service.call_timeout),
+            ("export-patience", self.rooms.credentials.export_patience),
             ("probe-every", worker.probe_every),
         ] {
             if every < short {

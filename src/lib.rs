@@ -6,11 +6,12 @@
 //!  registrar CLI      └──► hub ◄──┘ LISTEN   └── permits (quota) in store
 //! ```
 //!
-//! Three walks, each one way. *Submit*: [`service`] turns messages into values of [`domain`],
+//! Four walks, each one way. *Submit*: [`service`] turns messages into values of [`domain`],
 //! [`store`] writes them in one transaction, the bell rings. *Step*: a lane of [`worker`] takes a
 //! permit, claims the round whose turn it is, asks [`upstream`], and records what it learnt.
 //! *Watch*: [`service`] reads the events after the caller's revision and goes on with what [`hub`]
-//! hands it. `worker` and `service` never name each other: they meet in rows.
+//! hands it. *Export*: [`service`] reads devices, and [`credentials`] what the upstream made for
+//! them, within the [`lanes`] that workers share. `worker` and `service` never name each other: they meet in rows.
 //!
 //! ARCHITECTURE.md has the map, the state model and the invariants.
 
@@ -21,9 +22,11 @@ pub mod domain;
 pub mod store;
 pub mod vault;
 
+pub mod lanes;
 pub mod upstream;
 pub mod worker;
 
+pub mod credentials;
 pub mod hub;
 pub mod proto;
 pub mod service;

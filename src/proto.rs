@@ -16,3 +16,13 @@ impl std::fmt::Debug for NewDevice {
             .finish_non_exhaustive()
     }
 }
+
+impl std::fmt::Debug for ExportedDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExportedDevice")
+            .field("device", &self.device)
+            .field("iot_id", &self.iot_id)
+            .field("credentials_missing", &self.credentials_missing)
+            .finish_non_exhaustive()
+    }
+}

@@ -9,17 +9,22 @@ mod simulator_docs;
 
 /// Which rooms a room may name, besides itself. `proto` is the generated messages. A file beside
 /// the rooms (`config.rs`) counts as a room of its own.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("upstream", &["domain"]),
     // It seals what others store, and stores nothing.
     ("vault", &["domain"]),
     ("hub", &["domain", "store"]),
-    ("worker", &["domain", "store", "upstream", "vault"]),
+    ("lanes", &["domain", "store", "upstream"]),
+    ("worker", &["domain", "store", "upstream", "lanes", "vault"]),
+    ("credentials", &["domain", "store", "upstream", "lanes"]),
     // It looks at an account before there is a database.
     ("doctor", &["domain", "upstream"]),
-    ("service", &["domain", "store", "hub", "vault", "proto"]),
+    (
+        "service",
+        &["domain", "store", "hub", "credentials", "vault", "proto"],
+    ),
     // It meets the rest on the wire, so that one wrong rule cannot flatter both sides.
     ("simulator", &[]),
     ("cli", &["proto"]),
@@ -34,7 +39,9 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "upstream",
             "vault",
             "hub",
+            "lanes",
             "worker",
+            "credentials",
             "doctor",
             "service",
             "admin",

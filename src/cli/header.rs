@@ -4,7 +4,7 @@ use std::str;
 
 use csv::ByteRecord;
 
-use super::shown;
+use super::{cells, shown};
 use crate::proto::NewDevice;
 
 /// The most columns of a terminal that a header takes in an error.
@@ -18,7 +18,22 @@ pub(super) struct Columns {
     secret: Option<usize>,
     sn: Option<usize>,
     count: usize,
+    /// Whether cells are kept from being formulas, as `registrar export` does.
+    guarded: bool,
 }
+
+/// Columns that an export has besides those of a device. They are skipped.
+const EXPORTED: [&str; 9] = [
+    "ordinal",
+    "outcome",
+    "reason",
+    "message",
+    "firstordinal",
+    "requestid",
+    "iotid",
+    "devicesecret",
+    "credentialsmissing",
+];
 
 /// What is wrong with a header or a row, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -73,13 +88,22 @@ impl Columns {
     pub(super) fn of(header: &ByteRecord, import: bool) -> Result<Self, Problem> {
         let (mut name, mut nickname, mut unknown) = (None, None, None);
         let (mut secret, mut sn) = (None, None);
+        let has = |known| {
+            header
+                .iter()
+                .any(|one| str::from_utf8(one).is_ok_and(|one| bare(one) == known))
+        };
+        let is_exported = has("ordinal") && has("outcome");
         for (at, column) in header.iter().enumerate() {
             let column = str::from_utf8(column).map_err(|_| Problem::NotUtf8)?;
             let (known, place) = match bare(column).as_str() {
                 "devicename" => ("device_name", &mut name),
                 "nickname" => ("nickname", &mut nickname),
-                "devicesecret" | "secret" => ("device_secret", &mut secret),
+                "devicesecret" | "secret" if import || !is_exported => {
+                    ("device_secret", &mut secret)
+                }
                 "sn" | "serialnumber" => ("sn", &mut sn),
+                other if is_exported && EXPORTED.contains(&other) => continue,
                 _ => {
                     unknown.get_or_insert(column);
                     continue;
@@ -109,6 +133,7 @@ impl Columns {
                 secret,
                 sn,
                 count: header.len(),
+                guarded: is_exported,
             }),
         }
     }
@@ -121,6 +146,7 @@ impl Columns {
             });
         }
         let value = |at: usize| match str::from_utf8(&row[at]) {
+            Ok(value) if self.guarded => Ok(cells::bare(value).to_owned()),
             Ok(value) => Ok(value.to_owned()),
             Err(_) => Err(Problem::NotUtf8),
         };
@@ -252,5 +278,16 @@ mod tests {
     fn an_unknown_column_is_named() {
         let unknown = of(&["device_name", "serial no"]).unwrap_err();
         assert!(unknown.contains("has the column \"serial no\"; remove it"));
+    }
+
+    #[test]
+    fn the_columns_of_an_export_are_skipped_in_an_export_alone() {
+        let columns = of(&["ordinal", "device_name", "outcome", "device_secret"]).unwrap();
+        assert_eq!((columns.name, columns.guarded), (1, true));
+
+        let unknown = of(&["device_name", "outcome"]).unwrap_err();
+        assert!(unknown.contains("has the column outcome; remove it"));
+        let misspelt = of(&["ordinal", "device_name", "outcome", "nickame"]).unwrap_err();
+        assert!(misspelt.contains("has the column nickame; remove it"));
     }
 }

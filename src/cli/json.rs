@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{time, words};
 use crate::proto::{
-    Apply, Device, DeviceCounts, HistoryEntry, Quota, Reason, UpstreamCall, WaitingFor,
-    history_entry::What,
+    Apply, Device, DeviceCounts, ExportedDevice, HistoryEntry, Quota, Reason, UpstreamCall,
+    WaitingFor, history_entry::What,
 };
 
 pub(super) fn apply(apply: &Apply) -> Value {
@@ -35,6 +35,15 @@ pub(super) fn device(device: &Device) -> Value {
         "sn": device.sn,
         "outcome": words::outcome(device.outcome),
         "reason": device.reason.as_ref().map(reason),
+    })
+}
+
+pub(super) fn exported(exported: &ExportedDevice) -> Value {
+    json!({
+        "device": exported.device.as_ref().map(device),
+        "iot_id": exported.iot_id,
+        "device_secret": exported.device_secret,
+        "credentials_missing": exported.credentials_missing,
     })
 }
 
@@ -140,6 +149,10 @@ mod tests {
             fields("DeviceCounts")
         );
         assert_eq!(keys(&device(&Device::default())), fields("Device"));
+        assert_eq!(
+            keys(&exported(&ExportedDevice::default())),
+            fields("ExportedDevice")
+        );
         assert_eq!(keys(&reason(&Reason::default())), fields("Reason"));
         assert_eq!(
             keys(&waiting_for(&WaitingFor::default())),

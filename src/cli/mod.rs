@@ -7,6 +7,7 @@
 mod address;
 mod aside;
 mod cancel;
+mod cells;
 mod check;
 mod client;
 mod connect;
@@ -14,6 +15,7 @@ mod counts;
 mod devices;
 mod end;
 mod explain;
+mod export;
 mod failure;
 mod file;
 mod find;
@@ -57,6 +59,7 @@ pub use self::{
     check::Check,
     devices::Devices,
     explain::Explain,
+    export::{Export, Format},
     find::Find,
     get::Get,
     list::List,
@@ -82,6 +85,8 @@ pub enum Command {
     List(List),
     /// List the devices of an apply, each with its outcome and reason
     Devices(Devices),
+    /// Export the devices of an apply to a file, with their credentials when asked for
+    Export(Export),
     /// Find the applies that a device is in, the newest first
     Find(Find),
     /// Cancel an apply, and watch what is in flight finish
@@ -140,6 +145,7 @@ async fn done(command: Command, out: &mut impl Write, parting: &Parting) -> anyh
         Command::Get(get) => get.run(out).await,
         Command::List(list) => list.run(out).await,
         Command::Devices(devices) => devices.run(out).await,
+        Command::Export(export) => export.run(out, parting).await,
         Command::Find(find) => find.run(out).await,
         Command::Cancel(cancel) => cancel.run(out, parting).await,
         Command::Explain(explain) => explain.run(out).await,

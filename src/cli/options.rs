@@ -15,6 +15,11 @@ pub(super) const DEVICES_CODES: &str = "Exit codes: 0 when every device made it 
 pub(super) const OTHER_CODES: &str = "Exit codes: 0 when all is told, 1 for everything else, such \
     as wrong usage, a server out of reach or an interruption.";
 
+/// Below the help of `export`.
+pub(super) const EXPORT_CODES: &str = "Exit codes: 0 when all is exported, 2 when the credentials \
+    of some created devices are missing upstream, 1 for everything else, such as wrong usage, a \
+    server out of reach or an interruption.";
+
 /// Below the help of `find`.
 pub(super) const FIND_CODES: &str = "Exit codes: 0 when the device is in an apply, 2 when it is in \
     none, 1 for everything else, such as wrong usage, a server out of reach or an interruption.";

@@ -37,6 +37,13 @@ impl Parting {
         ));
     }
 
+    /// Devices are exported, and this is what there is of it.
+    pub(super) fn exporting(&self, there_is: &str) {
+        self.set(format!(
+            "{there_is}; the same command exports from the first device on"
+        ));
+    }
+
     /// The interruption, with what is to be told at this point.
     pub(super) fn interrupted(&self) -> anyhow::Error {
         self.below("interrupted")

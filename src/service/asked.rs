@@ -1,4 +1,4 @@
-//! The pages that ListApplies and ListDevices ask for.
+//! The applies and devices that ListApplies, ListDevices and ExportDevices ask for.
 
 use tonic::Status;
 
@@ -27,6 +27,15 @@ pub(super) struct Devices {
     pub(super) from: Ordinal,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) scope: Scope,
+}
+
+/// Devices to export.
+#[derive(Debug)]
+pub(super) struct Export {
+    pub(super) apply: ApplyId,
+    pub(super) from: Ordinal,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) credentials: bool,
 }
 
 /// The page of applies that is asked for.
@@ -74,26 +83,7 @@ pub(super) fn devices(request: pb::ListDevicesRequest) -> Result<Devices, Status
     let mut complaints = Complaints::default();
     complaints.about_apply_id(request.apply_id);
     let size = complaints.about_page_size(request.page_size, 1_000, 10_000) as usize;
-    let mut wanted = [false; Outcome::ALL.len()];
-    for (at, value) in request.outcomes.iter().enumerate() {
-        match Outcome::ALL
-            .iter()
-            .position(|known| Some(*known) == outcome(*value))
-        {
-            Some(place) => wanted[place] = true,
-            None => complaints.add_args(
-                format_args!("outcomes[{at}]"),
-                format_args!("is not an outcome that a device can have"),
-            ),
-        }
-    }
-    // Whatever order and repetition they came in, the same outcomes make the same filter.
-    let outcomes: Vec<Outcome> = Outcome::ALL
-        .into_iter()
-        .zip(wanted)
-        .filter(|(_, wanted)| *wanted)
-        .map(|(o, _)| o)
-        .collect();
+    let outcomes = outcomes(&request.outcomes, &mut complaints);
     let letters: Vec<u8> = outcomes
         .iter()
         .map(|outcome| outcome.letter() as u8)
@@ -110,6 +100,50 @@ pub(super) fn devices(request: pb::ListDevicesRequest) -> Result<Devices, Status
         outcomes,
         scope,
     })
+}
+
+/// The devices that are to be exported.
+pub(super) fn export(request: &pb::ExportDevicesRequest) -> Result<Export, Status> {
+    let mut complaints = Complaints::default();
+    complaints.about_apply_id(request.apply_id);
+    if request.from_ordinal < 0 {
+        complaints.add(
+            "from_ordinal",
+            "must be 0 for all devices, or a next_ordinal received before",
+        );
+    }
+    let outcomes = outcomes(&request.outcomes, &mut complaints);
+    complaints.refuse()?;
+    Ok(Export {
+        apply: ApplyId(request.apply_id),
+        from: Ordinal::try_from(request.from_ordinal).unwrap_or(Ordinal::MAX),
+        outcomes,
+        credentials: request.credentials,
+    })
+}
+
+/// The outcomes asked for, each once and in the order that they have.
+fn outcomes(asked: &[i32], complaints: &mut Complaints) -> Vec<Outcome> {
+    let mut wanted = [false; Outcome::ALL.len()];
+    for (at, value) in asked.iter().enumerate() {
+        match Outcome::ALL
+            .iter()
+            .position(|known| Some(*known) == outcome(*value))
+        {
+            Some(place) => wanted[place] = true,
+            None => complaints.add_args(
+                format_args!("outcomes[{at}]"),
+                format_args!("is not an outcome that a device can have"),
+            ),
+        }
+    }
+    // Whatever order and repetition they came in, the same outcomes make the same filter.
+    Outcome::ALL
+        .into_iter()
+        .zip(wanted)
+        .filter(|(_, wanted)| *wanted)
+        .map(|(o, _)| o)
+        .collect()
 }
 
 fn outcome(value: i32) -> Option<Outcome> {

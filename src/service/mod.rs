@@ -3,7 +3,8 @@
 //! A handler is a sentence: `convert` turns the message into values of the domain or refuses it,
 //! the store acts, `answer` turns the result into a message, and `status` turns what failed
 //! into a code. `transport` stands before all calls and puts the library's own refusals into our
-//! words. Nothing here knows about workers: they meet in rows.
+//! words. Nothing here knows about workers: they meet in rows. What an export hands out of the
+//! upstream comes through `credentials`.
 //!
 //! Start at [`serve`]; the promises to callers are the comments of the proto file.
 
@@ -12,6 +13,7 @@ mod asked;
 mod complaints;
 mod convert;
 mod explain;
+mod export;
 mod find;
 mod health;
 mod imports;
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    credentials::Credentials,
     domain::Lane,
     hub::Hub,
     proto::{self as pb, registrar_service_server::RegistrarService},
@@ -77,7 +80,11 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_SUBMISSIONS_AT_ONCE", default_value_t = 64)]
     pub submissions_at_once: u32,
 
-    /// How long a watch is silent before it gives a sign of life
+    /// Exports that are made at a time; more are refused. Each takes up to some 30 MB
+    #[arg(long, env = "REGISTRAR_EXPORTS_AT_ONCE", default_value_t = 8)]
+    pub exports_at_once: u32,
+
+    /// How long a watch or an export is silent before it gives a sign of life
     #[arg(
         long,
         env = "REGISTRAR_HEARTBEAT",
@@ -86,7 +93,8 @@ pub struct Options {
     )]
     pub heartbeat: Duration,
 
-    /// How long a call may take from its first byte to its answer. Watches last as long as they like
+    /// How long a call may take from its first byte to its answer. Watches and exports last as
+    /// long as they like
     #[arg(
         long,
         env = "REGISTRAR_CALL_TIMEOUT",
@@ -103,12 +111,15 @@ pub struct Service {
     hub: Hub,
     /// Seals the secrets that devices bring.
     vault: Vault,
+    credentials: Credentials,
     /// The calls a second that each lane makes at most.
     rates: Arc<[(Lane, f64)]>,
     options: Options,
     stop: CancellationToken,
     /// Watches that may look up their apply at one time.
     openings: Arc<Semaphore>,
+    /// Exports that may be made at one time.
+    exports: Arc<Semaphore>,
     waits: Arc<waits::Waits>,
 }
 
@@ -119,6 +130,7 @@ impl Service {
         store: Store,
         hub: Hub,
         vault: Vault,
+        credentials: Credentials,
         rates: Vec<(Lane, f64)>,
         options: &Options,
         stop: CancellationToken,
@@ -128,10 +140,12 @@ impl Service {
             store,
             hub,
             vault,
+            credentials,
             rates: rates.into(),
             options: options.clone(),
             stop,
             openings,
+            exports: Arc::new(Semaphore::new(options.exports_at_once as usize)),
             waits: Arc::default(),
         }
     }
@@ -140,6 +154,8 @@ impl Service {
 #[tonic::async_trait]
 impl RegistrarService for Service {
     type WatchApplyStream = BoxStream<'static, Result<pb::WatchApplyResponse, Status>>;
+
+    type ExportDevicesStream = BoxStream<'static, Result<pb::ExportDevicesResponse, Status>>;
 
     async fn check_devices(
         &self,
@@ -188,6 +204,13 @@ impl RegistrarService for Service {
         request: Request<pb::CancelApplyRequest>,
     ) -> Result<Response<pb::CancelApplyResponse>, Status> {
         self.cancel(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn export_devices(
+        &self,
+        request: Request<pb::ExportDevicesRequest>,
+    ) -> Result<Response<Self::ExportDevicesStream>, Status> {
+        self.export(request.into_inner()).await.map(Response::new)
     }
 
     async fn find_device(

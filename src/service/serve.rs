@@ -21,7 +21,11 @@ use tower::layer::layer_fn;
 use super::{Health, MAX_SMALL_MESSAGE, Service, submissions::Api, transport::Transport};
 use crate::proto::DESCRIPTORS;
 
-const WATCH: &str = "/registrar.v1.RegistrarService/WatchApply";
+/// The streams that end when they are told of a stop, for those who read them.
+const STREAMS: [&str; 2] = [
+    "/registrar.v1.RegistrarService/WatchApply",
+    "/registrar.v1.RegistrarService/ExportDevices",
+];
 
 /// A peer that is silent for so long is asked for a sign of life, and is gone if it gives none in
 /// time. Watches may be silent for minutes, and proxies drop what is silent for longer.
@@ -34,9 +38,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const TAKEN_WITHIN: u32 = 20;
 const SHORT_WAIT: Duration = Duration::from_millis(100);
 
-/// Serves until the service is told to stop, then ends every watch with UNAVAILABLE and finishes
-/// the other calls. Gives up on those after `grace`, and on watchers that do not read some 2 s after
-/// the others are gone.
+/// Serves until the service is told to stop, then ends every watch and export with UNAVAILABLE and
+/// finishes the other calls. Gives up on those after `grace`, and on streams that are not read some
+/// 2 s after the others are gone.
 pub async fn serve(
     service: Service,
     listener: TcpListener,
@@ -79,8 +83,8 @@ pub async fn serve(
         );
     tokio::select! {
         served = serving => served.context("serving the API"),
-        () = async { stop.cancelled().await; open.only_unread_watches().await } => {
-            tracing::info!("watchers that do not read were cut off by the stop");
+        () = async { stop.cancelled().await; open.only_unread_streams().await } => {
+            tracing::info!("streams that nobody reads were cut off by the stop");
             Ok(())
         }
         () = async { stop.cancelled().await; tokio::time::sleep(grace).await } => {
@@ -93,20 +97,20 @@ pub async fn serve(
 /// The calls that are not over yet.
 #[derive(Clone, Debug, Default)]
 struct Open {
-    watches: watch::Sender<usize>,
+    streams: watch::Sender<usize>,
     others: watch::Sender<usize>,
 }
 
 impl Open {
-    /// Returns once there are no calls but watches that nobody reads, as far as can be seen.
-    async fn only_unread_watches(&self) {
-        let (mut watches, mut others) = (self.watches.subscribe(), self.others.subscribe());
+    /// Returns once there are no calls but streams that nobody reads, as far as can be seen.
+    async fn only_unread_streams(&self) {
+        let (mut streams, mut others) = (self.streams.subscribe(), self.others.subscribe());
         let mut waits = 0;
         while waits < TAKEN_WITHIN {
             let none = others.wait_for(|count| *count == 0).await;
             drop(none.expect("we keep the count"));
             tokio::select! {
-                Ok(()) = watches.changed() => waits = 0,
+                Ok(()) = streams.changed() => waits = 0,
                 Ok(()) = others.changed() => waits = 0,
                 () = tokio::time::sleep(SHORT_WAIT) => waits += 1,
             }
@@ -156,9 +160,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let counting = Counting::new(match request.uri().path() {
-            WATCH => &self.open.watches,
-            _ => &self.open.others,
+        let is_stream = STREAMS.contains(&request.uri().path());
+        let counting = Counting::new(match is_stream {
+            true => &self.open.streams,
+            false => &self.open.others,
         });
         let answer = self.inner.call(request);
         Box::pin(async move {

@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::credentials::{Credentials, Place};
 use super::fault::Fault;
 use super::ledger::{Ledger, MAX_LINES, Wanted};
 use super::product::Product;
@@ -35,6 +36,8 @@ pub(super) struct LedgerQuery {
 #[derive(Debug, Deserialize)]
 pub(super) struct DevicesQuery {
     product: String,
+    #[serde(default)]
+    credentials: bool,
 }
 
 /// `GET /_simulator/ledger?after=SEQ&limit=N&run=current|all|N&action=A&names=true`.
@@ -72,8 +75,8 @@ pub(super) async fn ledger(
     }
 }
 
-/// `GET /_simulator/devices?product=KEY`: those that existed from the beginning, then apply by
-/// apply.
+/// `GET /_simulator/devices?product=KEY&credentials=true`: those that existed from the beginning,
+/// then apply by apply. Credentials are those that pages of the apply show.
 pub(super) async fn devices(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<DevicesQuery>,
@@ -87,14 +90,14 @@ pub(super) async fn devices(
         let mut text = String::new();
         let devices = world.state.devices(product);
         for name in devices.existing() {
-            device(&mut text, name, None, devices.times_created(name));
+            device(&mut text, name, None, devices.times_created(name), None);
         }
         (text, world.state.creators(product))
     };
     // A product may have millions of them, so each apply is written when its turn comes.
     let applies = creators
         .into_iter()
-        .map(move |apply| devices_of(&shared, product, apply));
+        .map(move |apply| devices_of(&shared, product, apply, query.credentials));
     let existing = Some(existing).filter(|text| !text.is_empty());
     let chunks = existing.into_iter().chain(applies).map(Ok::<_, Infallible>);
     lines(Body::from_stream(tokio_stream::iter(chunks)))
@@ -156,24 +159,49 @@ fn changed(set: io::Result<()>) -> Response {
     }
 }
 
-fn devices_of(shared: &Shared, product: Product, apply_id: u64) -> String {
+fn devices_of(shared: &Shared, product: Product, apply_id: u64, credentials: bool) -> String {
     let world = locked(&shared.world);
     let mut text = String::new();
     if let Some(apply) = world.state.apply(apply_id) {
-        for (_, name) in apply.created() {
+        for (position, name) in apply.created() {
             let created = world.state.devices(product).times_created(name);
-            device(&mut text, name, Some(apply_id), created);
+            let place = Place {
+                product,
+                apply: apply_id,
+                position,
+            };
+            let proof = credentials.then(|| {
+                let made = world.credentials(place, name);
+                let brought = apply.brought_secret(position).map(str::to_owned);
+                Credentials {
+                    secret: brought.unwrap_or(made.secret.clone()),
+                    ..made
+                }
+            });
+            device(&mut text, name, Some(apply_id), created, proof);
         }
     }
     text
 }
 
-/// Device names hold nothing that JSON would escape.
-fn device(text: &mut String, name: &str, apply_id: Option<u64>, created: u32) {
+/// Names, ids and secrets hold nothing that JSON would escape.
+fn device(
+    text: &mut String,
+    name: &str,
+    apply_id: Option<u64>,
+    created: u32,
+    proof: Option<Credentials>,
+) {
     let apply_id = apply_id.map_or("null".into(), |id| id.to_string());
+    let proof = proof.map_or(String::new(), |it| {
+        format!(
+            r#","iot_id":"{}","device_secret":"{}""#,
+            it.iot_id, it.secret
+        )
+    });
     writeln!(
         text,
-        r#"{{"name":"{name}","apply_id":{apply_id},"created":{created}}}"#
+        r#"{{"name":"{name}","apply_id":{apply_id},"created":{created}{proof}}}"#
     )
     .expect("a String takes all that is written");
 }

@@ -132,6 +132,12 @@ impl Apply {
         self.valid().take(count).filter(stands)
     }
 
+    /// The secret that the device at a position brought, if it was imported.
+    pub(super) fn brought_secret(&self, position: u32) -> Option<&str> {
+        let brought = self.brought.as_ref()?.get(position as usize)?;
+        Some(&brought.secret)
+    }
+
     pub(super) fn created_count(&self) -> usize {
         if self.is_created() {
             self.names.len() - self.misses.len() - self.deleted.len()

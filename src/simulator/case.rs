@@ -8,12 +8,14 @@ use super::options::{Options, Surplus};
 use super::product::Product;
 use super::request::Params;
 use super::switches::Switches;
-use super::world::{MAX_NAMES, World};
+use super::world::World;
 
 /// Rows of a page unless the call says otherwise, and at most (help page of QueryPageByApplyId).
 const PAGE: (usize, usize) = (10, 50);
 /// What a production service took for the maximum in 2020.
 const PAGE_IN_2020: usize = 200;
+/// Page numbers and sizes are integers of 32 bits in the SDKs.
+const MAX_INTEGER: usize = i32::MAX as usize;
 
 /// A call with what it is about, and what the ledger is to tell of it.
 #[derive(Debug)]
@@ -189,7 +191,7 @@ impl<'c> Case<'c> {
 
     /// Refuses more devices than the simulator can hold.
     pub(super) fn can_hold(&self, count: usize) -> Result<(), No> {
-        if self.world.state.held() + count > MAX_NAMES {
+        if !self.world.state.can_hold(count) {
             return fail(
                 "iot.device.ApplyManyDevicesFailed",
                 "The simulator holds too many names.",
@@ -202,7 +204,7 @@ impl<'c> Case<'c> {
     pub(super) fn page(&self, name: &str) -> Result<(usize, usize), No> {
         let number = |name: &str, usual: usize| match self.params.get(name).map(str::parse) {
             None => Ok(usual),
-            Some(Ok(number)) if number > 0 => Ok(number),
+            Some(Ok(number @ 1..=MAX_INTEGER)) => Ok(number),
             Some(_) => bad_page(),
         };
         let page = number(name, 1)?;

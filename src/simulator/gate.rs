@@ -212,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn the_key_and_the_date_are_asked_for_before_the_body() {
+        let other = "0".repeat(64);
+        let mut unknown = head(|_| {}, ACCESS_KEY_SECRET);
+        let authorization = &unknown.headers["authorization"];
+        let authorization = authorization.to_str().unwrap();
+        let authorization = authorization.replace("Credential=simulator", "Credential=nobody");
+        unknown
+            .headers
+            .insert("authorization", authorization.parse().unwrap());
+        let code = |head, now| admit(head, &other, now).unwrap_err().code;
+
+        assert_eq!(code(&unknown, DATE), "InvalidAccessKeyId.NotFound");
+        let late = head(|_| {}, ACCESS_KEY_SECRET);
+        assert_eq!(code(&late, DATE + WINDOW + 1), "InvalidTimeStamp.Expired");
+    }
+
+    #[test]
     fn dates_count_for_fifteen_minutes_either_way() {
         let head = head(|_| {}, ACCESS_KEY_SECRET);
 

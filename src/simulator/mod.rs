@@ -24,13 +24,18 @@ mod credentials;
 mod details;
 mod device_shapes;
 mod devices;
+#[cfg(any(test, fuzzing))]
+mod element;
 mod envelope;
 mod event;
 mod fault;
 mod faults;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod gate;
 mod gateway_options;
 mod harm;
+mod held;
 mod import_rows;
 mod import_shapes;
 mod imports;
@@ -66,6 +71,8 @@ pub use self::choices::{
     PageSizes, Register, Repeated, Shown, Spaces, WithoutInstance,
 };
 pub use self::fault::NamedFault;
+#[cfg(fuzzing)]
+pub use self::fuzz::any_request;
 pub use self::gateway_options::{GatewayOptions, ThrottlingStatus};
 pub use self::options::{BadNames, Existing, Options, Surplus};
 pub use self::switches::{Placement, Switches};

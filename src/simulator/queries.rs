@@ -63,13 +63,11 @@ pub(super) fn page(case: &Case<'_>) -> Outcome {
             position: *position,
         };
         let credentials = case.world.credentials(place, name);
-        let brought = apply.brought.as_ref();
-        let brought = brought.and_then(|all| all.get(*position as usize));
         DeviceRow {
             device_id: credentials.device_id,
             device_name: name,
-            device_secret: match brought {
-                Some(brought) => Cow::Borrowed(&brought.secret),
+            device_secret: match apply.brought_secret(*position) {
+                Some(brought) => Cow::Borrowed(brought),
                 None => Cow::Owned(credentials.secret),
             },
             iot_id: credentials.iot_id,

@@ -200,7 +200,8 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let routes = Router::new()
-        .route("/", get(call).post(call))
+        // Left to itself, GET speaks for HEAD.
+        .route("/", get(call).post(call).head(nowhere))
         .route("/_simulator/ledger", get(admin::ledger))
         .route("/_simulator/devices", get(admin::devices))
         .route("/_simulator/faults", get(admin::faults))

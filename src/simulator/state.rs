@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::apply::{Apply, Asked, Fate, Phase};
 use super::credentials::Place;
 use super::devices::{Devices, Given};
+use super::held::Held;
 use super::product::Product;
 
 /// The devices and applies of the account.
@@ -22,7 +23,7 @@ pub(super) struct State {
     due: BTreeSet<(u64, u64)>,
     /// Those that are stuck, with when they would have been ready.
     stuck: BTreeMap<u64, u64>,
-    held: usize,
+    held: Held,
     /// How far it has been settled.
     now: u64,
 }
@@ -45,9 +46,9 @@ impl State {
             .map_or(1, |(last, _)| last + 1)
     }
 
-    /// Names in all applies together, for the bound on memory.
-    pub(super) fn held(&self) -> usize {
-        self.held
+    /// Whether there is room for so many more names.
+    pub(super) fn can_hold(&self, names: usize) -> bool {
+        self.held.can_take(names)
     }
 
     /// Puts a new apply into CHECK until `ready`.
@@ -79,6 +80,7 @@ impl State {
         let Some(apply) = self.applies.get_mut(&id) else {
             return;
         };
+        self.held.keep(id);
         let devices = &mut self.devices[apply.product as usize];
         apply.misses = devices.claim(id, apply, fate, self.now);
         apply.phase = Phase::Create;
@@ -193,7 +195,9 @@ impl State {
             malformed,
             brought,
         } = asked;
-        self.held += names.len() + malformed.len();
+        for forgotten in self.held.take(names.len() + malformed.len()) {
+            self.applies.remove(&forgotten);
+        }
         let apply = Apply {
             product,
             phase,
@@ -239,6 +243,9 @@ impl State {
                 apply.misses = misses;
                 if let Some(until) = apply.reserved_until.filter(|_| passed) {
                     devices.reserve(id, &apply.names, until);
+                } else {
+                    let names = apply.names.len() + apply.malformed.len();
+                    self.held.idle(id, names);
                 }
             }
             Phase::Create => {
@@ -342,6 +349,22 @@ mod tests {
 
         state.settle(40);
         assert_eq!(phase(&state, 2), Phase::CheckSuccess);
+    }
+
+    #[test]
+    fn what_makes_room_is_forgotten_and_its_id_not_given_again() {
+        let mut state = State {
+            held: Held::at_most(2),
+            ..State::default()
+        };
+        state.start_check(1, asked(&["dev1", "dev2"]), 0, &Fate::default());
+        state.settle(0);
+
+        assert!(state.can_hold(2) && !state.can_hold(3));
+        state.start_check(state.next_apply(), asked(&["dev1"]), 0, &Fate::default());
+
+        assert!(state.apply(1).is_none() && state.apply(2).is_some());
+        assert_eq!(state.next_apply(), 3);
     }
 
     #[test]

@@ -25,8 +25,6 @@ use super::switches::Switches;
 
 /// The field of a check before its names are filled in.
 const NO_NAMES: &str = r#""names":"""#;
-/// Names that all applies may hold together: about 1 GB. The account's published limit is higher.
-pub(super) const MAX_NAMES: usize = 10_000_000;
 
 /// Everything that survives a restart, except the ledger, and the faults, which do not.
 #[derive(Debug)]

@@ -32,6 +32,19 @@ pub struct DevicesPage {
     pub next: Option<Ordinal>,
 }
 
+/// Some devices of one chunk, in their order.
+#[derive(Clone, Debug)]
+pub struct DevicesOfChunk {
+    /// The devices.
+    pub devices: Vec<DeviceRow>,
+    /// Where to go on.
+    pub next: Ordinal,
+    /// The place after the last device of the chunk.
+    pub end: Ordinal,
+    /// Whether the chunk has more of them.
+    pub is_cut: bool,
+}
+
 /// An apply as it is selected.
 pub(super) struct ApplyRow {
     pub(super) apply_id: i64,
@@ -125,51 +138,76 @@ impl Store {
         outcomes: &[Outcome],
         limit: usize,
     ) -> Result<DevicesPage, Error> {
-        let letters: Vec<i8> = outcomes.iter().map(|outcome| outcome.letter()).collect();
-        let wanted = |outcome: Outcome| outcomes.is_empty() || outcomes.contains(&outcome);
         let mut page = DevicesPage {
             devices: Vec::new(),
             next: Some(from),
         };
         while let Some(from) = page.next {
-            let (chunk_no, offset) = chunk::place(from);
-            let Some(row) = self.chunk_with(id, chunk_no, &letters).await? else {
-                page.next = None;
+            let left = limit - page.devices.len();
+            let chunk = self.devices_of_chunk(id, from, outcomes, left).await?;
+            page.next = chunk.as_ref().map(|chunk| chunk.next);
+            let is_full = chunk.as_ref().is_some_and(|chunk| chunk.is_cut);
+            page.devices
+                .extend(chunk.into_iter().flat_map(|chunk| chunk.devices));
+            if is_full {
                 break;
-            };
-            let offset = if row.chunk_no == chunk_no { offset } else { 0 };
-            let first = row.chunk_no * CHUNK as Ordinal;
-            page.next = Some(first + CHUNK as Ordinal);
-            let mut reasons = row.reasons()?;
-            let mut nicknames = row.nicknames.map(Vec::into_iter);
-            let mut sns = row.sns.map(Vec::into_iter);
-            let columns = row.names.into_iter().zip(row.outcomes);
-            for (ordinal, (name, letter)) in (first..).zip(columns) {
-                let nickname = nicknames
-                    .as_mut()
-                    .and_then(Iterator::next)
-                    .unwrap_or_default();
-                let sn = sns.as_mut().and_then(Iterator::next).unwrap_or_default();
-                let outcome = Outcome::from_letter(letter)?;
-                if (ordinal - first) < offset as Ordinal || !wanted(outcome) {
-                    continue;
-                }
-                if page.devices.len() == limit {
-                    page.next = Some(ordinal);
-                    return Ok(page);
-                }
-                let reason = reasons.remove(&ordinal);
-                page.devices.push(DeviceRow {
-                    ordinal,
-                    name,
-                    nickname,
-                    sn,
-                    outcome,
-                    reason,
-                });
             }
         }
         Ok(page)
+    }
+
+    /// Devices of one chunk from an ordinal on, up to `limit`, only those with one of `outcomes`
+    /// unless it is empty: of the chunk that holds the ordinal, or of the first after it that has
+    /// such devices. None if there is none. All of it is as of one time.
+    pub async fn devices_of_chunk(
+        &self,
+        id: ApplyId,
+        from: Ordinal,
+        outcomes: &[Outcome],
+        limit: usize,
+    ) -> Result<Option<DevicesOfChunk>, Error> {
+        let letters: Vec<i8> = outcomes.iter().map(|outcome| outcome.letter()).collect();
+        let wanted = |outcome: Outcome| outcomes.is_empty() || outcomes.contains(&outcome);
+        let chunk_no = chunk::place(from).0;
+        let Some(row) = self.chunk_with(id, chunk_no, &letters).await? else {
+            return Ok(None);
+        };
+        let first = row.chunk_no * CHUNK as Ordinal;
+        let mut chunk = DevicesOfChunk {
+            devices: Vec::new(),
+            next: first + CHUNK as Ordinal,
+            end: first + row.names.len() as Ordinal,
+            is_cut: false,
+        };
+        let mut reasons = row.reasons()?;
+        let mut nicknames = row.nicknames.map(Vec::into_iter);
+        let mut sns = row.sns.map(Vec::into_iter);
+        let columns = row.names.into_iter().zip(row.outcomes);
+        for (ordinal, (name, letter)) in (first..).zip(columns) {
+            let nickname = nicknames
+                .as_mut()
+                .and_then(Iterator::next)
+                .unwrap_or_default();
+            let sn = sns.as_mut().and_then(Iterator::next).unwrap_or_default();
+            let outcome = Outcome::from_letter(letter)?;
+            if ordinal < from || !wanted(outcome) {
+                continue;
+            }
+            if chunk.devices.len() == limit {
+                (chunk.next, chunk.is_cut) = (ordinal, true);
+                break;
+            }
+            let reason = reasons.remove(&ordinal);
+            chunk.devices.push(DeviceRow {
+                ordinal,
+                name,
+                nickname,
+                sn,
+                outcome,
+                reason,
+            });
+        }
+        Ok(Some(chunk))
     }
 
     /// The first chunk from `chunk_no` on that has a device with one of these outcomes.

@@ -6,7 +6,7 @@ use sqlx::{PgExecutor, Postgres, Transaction};
 
 use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, seconds};
 use crate::domain::{
-    Lane, Ordinal,
+    Lane, Ordinal, Outcome,
     round::{Change, Part, Phase, Settle},
     waiting::FailureScope,
 };
@@ -100,7 +100,7 @@ impl Store {
                 true => record.clone().when_cancelling(),
                 false => record.clone(),
             };
-            update_round(&mut *tx, claim, record).await?;
+            update_round(&mut *tx, claim, record, created(open, record)).await?;
             let changed = fold(open, &record.change.settle)
                 .write(&mut tx, apply.id, &mut apply.standing.counts)
                 .await?;
@@ -108,7 +108,7 @@ impl Store {
             apply.follow(&mut tx, changed).await?;
             settled = apply.standing.status.is_settled();
         } else {
-            update_round(&mut *tx, claim, record).await?;
+            update_round(&mut *tx, claim, record, None).await?;
         }
         record.pages.write(&mut tx, claim).await?;
         let mut blocks_changed = false;
@@ -164,10 +164,26 @@ fn fold<'a>(open: &[Ordinal], settle: &'a Settle) -> Fold<'a> {
     fold
 }
 
+/// Between which places the devices lie that were created under the round's upstream apply, as far
+/// as this step has learnt. A round that has any keeps its upstream apply.
+fn created(open: &[Ordinal], record: &Record) -> Option<(Ordinal, Ordinal)> {
+    record.change.round.upstream_apply?;
+    let created: Vec<Ordinal> = match &record.change.settle {
+        Settle::Open(Outcome::Created) => open.to_vec(),
+        Settle::Each(each) => {
+            let created = each.iter().filter(|(_, to, _)| *to == Outcome::Created);
+            created.map(|(at, ..)| *at).collect()
+        }
+        Settle::Nothing | Settle::Open(_) => Vec::new(),
+    };
+    Some((*created.iter().min()?, *created.iter().max()?))
+}
+
 async fn update_round(
     database: impl PgExecutor<'_>,
     claim: &Claim,
     record: &Record,
+    created: Option<(Ordinal, Ordinal)>,
 ) -> Result<(), Error> {
     let round = &record.change.round;
     let rests = round.phase.lane().is_none();
@@ -191,10 +207,11 @@ async fn update_round(
                checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
                intent_at = CASE WHEN $13 THEN intent_at END,
                intent_nonce = CASE WHEN $13 THEN intent_nonce END,
-               resent = $17,
+               resent = $19,
                page = $14, setbacks = $15,
                failing_since = CASE WHEN $7 > 0 OR $15::smallint > 0 THEN coalesce(failing_since, now()) END,
-               turn_at = CASE WHEN $16 THEN greatest(turn_at, now()) ELSE turn_at END
+               turn_at = CASE WHEN $16 THEN greatest(turn_at, now()) ELSE turn_at END,
+               created_first = least(created_first, $17), created_last = greatest(created_last, $18)
            WHERE apply_id = $1 AND round_no = $2 AND lease = $3"#,
         claim.apply.0,
         claim.round_no,
@@ -213,6 +230,8 @@ async fn update_round(
         record.setbacks,
         // What is refused goes behind the others, so that the next probe is another's.
         record.call.as_ref().is_some_and(CallMade::is_blocked),
+        created.map(|(first, _)| first),
+        created.map(|(_, last)| last),
         round.resent,
     )
     .execute(database)

@@ -23,6 +23,8 @@ mod codes;
 mod details;
 mod errors;
 mod form;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod heard;
 mod imports;
 mod loose;
@@ -36,6 +38,8 @@ mod signature;
 mod tests;
 mod wire;
 
+#[cfg(fuzzing)]
+pub use self::fuzz::any_answer;
 pub use self::{
     action::{Action, Product},
     answers::{Checked, Page, Phase, Registered, Status},

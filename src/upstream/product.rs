@@ -4,7 +4,7 @@ use crate::upstream::{answers::Success, loose::Text};
 
 /// A product, as far as registering its devices depends on it. Texts have at most 256 bytes. The
 /// answer holds the product's secret too, which is not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProductInfo {
     pub name: Option<String>,
     /// How devices authenticate: `secret`, `id2` or `x509`, by the help page of QueryProduct.

@@ -6,10 +6,10 @@ use std::error::Error as StdError;
 use super::{
     Worker, brought,
     judge::{self, Judged},
-    permit::Slot,
 };
 use crate::{
     domain::{DeviceSecret, Lane, Phase, round::Event},
+    lanes::Slot,
     store::{self, Claim, Members},
     upstream::{self, Answer, Product, Scope, Stamp, Status, Verdict},
     vault,

@@ -13,13 +13,11 @@ use super::{
     step::backoff,
 };
 use crate::{
-    domain::{Phase, round::Event},
+    domain::{Phase, Reason, ReasonCode, device, round::Event},
+    lanes::THROTTLED,
     store::{Claim, Intent, Members, Pages},
     upstream::{self, Answer, Checked, Error, Registered, Scope, Status, Verdict},
 };
-
-/// The pause after a throttled call that names none.
-pub(super) const THROTTLED: Duration = Duration::from_secs(1);
 
 /// The pause before asking how a round stands that the upstream refused to register.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
@@ -121,6 +119,18 @@ pub(super) fn check(answer: &Answer<Checked>, members: &Members, attempts: i32) 
         Err(error) if error.verdict != Verdict::Final => Judged::failed(error, attempts),
         Err(error) if is(error, "iot.device.TooManyDeviceNamesPerRequest") => {
             Judged::now(Event::TooLarge)
+        }
+        Err(error) if is(error, "iot.device.RegionNotSupportX509") => {
+            let why = Reason {
+                request_id: answer.request_id.clone(),
+                ..Reason::local(ReasonCode::Refused, not_in_this_region(error))
+            };
+            let all = members.ordinals.iter();
+            Judged::now(Event::CheckFailed {
+                refused: all.map(|at| (*at, why.clone())).collect(),
+                valid: Vec::new(),
+                said: why,
+            })
         }
         Err(error) if !error.refused.is_empty() || blames_a_device(error) => {
             let said = Said {
@@ -308,6 +318,13 @@ pub(super) fn register(answer: &Answer<Registered>, claim: &Claim, fresh: bool) 
             ..Judged::wait(pause.max(backoff(claim.attempts)))
         },
     }
+}
+
+/// No later attempt and no other device of the product would fare better.
+fn not_in_this_region(error: &Error) -> String {
+    let what_to_do = "devices that authenticate by X.509 can be registered in cn-shanghai only; \
+                      register them there, or take a product whose devices have secrets";
+    device::readable(format!("{what_to_do} ({error})"))
 }
 
 /// Codes that blame a device without always naming it.

@@ -8,17 +8,14 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Worker, permit::Slot};
-use crate::{domain::Lane, store};
+use super::Worker;
+use crate::{domain::Lane, lanes::Slot, store};
 
 /// How long a lane sleeps at most before it looks without being woken.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
 /// How long a lane pauses after the database failed it.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// How much time a block of permits covers: few statements, and little lost with a process.
-const BLOCK: Duration = Duration::from_millis(250);
 
 /// One lane of a process.
 pub(super) struct LaneWorker {
@@ -88,27 +85,23 @@ impl LaneWorker {
             }
             return Ok(Look::Worked);
         }
-        let spacing = self.worker.options.spacing(self.lane);
-        let block = (BLOCK.as_secs_f64() / spacing.as_secs_f64()).max(1.0) as u32;
-        let look = self.worker.store.look(self.lane, block.min(room)).await?;
+        let block = self.worker.lanes.block(self.lane).min(room);
+        let look = self.worker.store.look(self.lane, block).await?;
         if look.due == 0 {
             return Ok(Look::Idle(
                 look.next.unwrap_or(LOOK_ANYWAY).min(LOOK_ANYWAY),
             ));
         }
-        if let Some(pause) = self.worker.clock.holds(Instant::now()) {
+        if let Some(pause) = self.worker.lanes.clock().holds(Instant::now()) {
             return Ok(Look::Idle(pause.min(LOOK_ANYWAY)));
         }
         // A clock that was refused is measured by one call.
-        let count = match self.worker.clock.is_accepted() {
+        let count = match self.worker.lanes.clock().is_accepted() {
             true => look.due,
             false => 1,
         };
-        for slot in self
-            .worker
-            .slots(self.lane, count, ahead(self.lane))
-            .await?
-        {
+        let lanes = &self.worker.lanes;
+        for slot in lanes.slots(self.lane, count, ahead(self.lane)).await? {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep_until(slot.open - ahead(self.lane)) => {}
@@ -123,7 +116,7 @@ impl LaneWorker {
     /// Starts a step of the round whose turn it is; false if none is due any more.
     async fn start(&self, slot: Slot) -> Result<bool, store::Error> {
         if slot.close <= Instant::now() {
-            self.worker.missed(self.lane, slot);
+            self.worker.lanes.missed(self.lane, slot);
             return Ok(true);
         }
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {

@@ -8,18 +8,16 @@
 //! [`judge`].
 
 mod brought;
-mod clock;
 mod ends;
 mod follows;
 mod imports;
 mod judge;
 mod lane;
 mod pace;
-mod permit;
+mod products;
 mod result;
 mod rewrap;
 mod said;
-mod shown;
 mod step;
 
 use std::{sync::Arc, time::Duration};
@@ -29,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     domain::{Lane, Phase},
+    lanes::Lanes,
     store::{Blocking, Store},
     upstream::Client,
     vault::Vault,
@@ -48,65 +47,6 @@ pub struct Options {
     /// Steps in flight in each lane
     #[arg(long, env = "REGISTRAR_STEPS", default_value_t = 64)]
     pub steps: u32,
-
-    /// Checks a second that the account admits (BatchCheckDeviceNames)
-    #[arg(long, env = "REGISTRAR_CHECK_RATE", default_value_t = Lane::Check.published_rate())]
-    pub check_rate: f64,
-
-    /// Status queries a second that the account admits (QueryBatchRegisterDeviceStatus)
-    #[arg(long, env = "REGISTRAR_STATUS_RATE", default_value_t = Lane::Status.published_rate())]
-    pub status_rate: f64,
-
-    /// Registrations a second that the account admits (BatchRegisterDeviceWithApplyId)
-    #[arg(long, env = "REGISTRAR_REGISTER_RATE",
-          default_value_t = Lane::Register.published_rate())]
-    pub register_rate: f64,
-
-    /// Result pages a second that the account admits (QueryPageByApplyId)
-    #[arg(long, env = "REGISTRAR_PAGE_RATE", default_value_t = Lane::Page.published_rate())]
-    pub page_rate: f64,
-
-    /// Checks of imports a second that the account admits (BatchCheckImportDevice)
-    #[arg(long, env = "REGISTRAR_CHECK_IMPORT_RATE",
-          default_value_t = Lane::CheckImport.published_rate())]
-    pub check_import_rate: f64,
-
-    /// Imports a second that the account admits (BatchImportDevice)
-    #[arg(long, env = "REGISTRAR_IMPORT_RATE",
-          default_value_t = Lane::Import.published_rate())]
-    pub import_rate: f64,
-
-    /// Pages of imported devices a second that the account admits (QueryImportedDeviceByApplyId)
-    #[arg(long, env = "REGISTRAR_IMPORTED_RATE",
-          default_value_t = Lane::Imported.published_rate())]
-    pub imported_rate: f64,
-
-    /// Look-ups of one device a second that the account admits (QueryDeviceDetail)
-    #[arg(long, env = "REGISTRAR_DETAIL_RATE",
-          default_value_t = Lane::Detail.published_rate())]
-    pub detail_rate: f64,
-
-    /// Look-ups of up to 100 devices a second that the account admits (BatchQueryDeviceDetail)
-    #[arg(long, env = "REGISTRAR_DETAILS_RATE",
-          default_value_t = Lane::Details.published_rate())]
-    pub details_rate: f64,
-
-    /// Look-ups of a product a second that the account admits (QueryProduct)
-    #[arg(long, env = "REGISTRAR_PRODUCT_RATE",
-          default_value_t = Lane::Product.published_rate())]
-    pub product_rate: f64,
-
-    /// The share of these rates that is used, from 0.001 to 1; what is left is for others on the
-    /// account
-    #[arg(long, env = "REGISTRAR_QUOTA_SHARE", default_value_t = 1.0)]
-    pub quota_share: f64,
-
-    /// How late a call may use its permit in a lane of at least one call a second; in a slower one
-    /// as many times longer. The rates used are lower by this part of a second, and by more while
-    /// the database takes longer than this to answer
-    #[arg(long, env = "REGISTRAR_PERMIT_WINDOW", default_value = "40ms",
-          value_parser = humantime::parse_duration)]
-    pub permit_window: Duration,
 
     /// How often one round asks, while the upstream refuses the account, an action or a product,
     /// whether that has been mended
@@ -134,21 +74,11 @@ pub struct Options {
 impl Options {
     /// Refuses settings that no lane can be worked with.
     pub fn check(&self) -> Result<(), String> {
-        let mut rates = Lane::ALL.iter().map(|lane| self.published(*lane));
-        if rates.any(|rate| !(0.001..=1e9).contains(&rate)) {
-            return Err("a rate must be from 0.001 to 1e9 calls a second".into());
-        }
-        if !(0.001..=1.0).contains(&self.quota_share) {
-            return Err("the quota share must be from 0.001 to 1".into());
-        }
         if self.steps == 0 {
             return Err("each lane needs at least one step in flight".into());
         }
         if self.lease < Duration::from_secs(1) {
             return Err("the lease must be at least 1s".into());
-        }
-        if self.permit_window.is_zero() || self.permit_window > Duration::from_secs(1) {
-            return Err("the permit window must be above 0 and at most 1s".into());
         }
         if self.rewrap_every < Duration::from_secs(1) {
             return Err("data keys can be looked at every 1s at most".into());
@@ -161,43 +91,6 @@ impl Options {
         Blocking {
             probe_every: self.probe_every,
             block_for: self.waits.block_for,
-        }
-    }
-
-    /// From one slot of a lane to the next: the published rate, thinned so that no sliding second
-    /// sees more than it although a call may be late by the permit window.
-    fn spacing(&self, lane: Lane) -> Duration {
-        (Duration::from_secs(1) + self.permit_window).div_f64(self.rate(lane))
-    }
-
-    /// How late a call of a lane may be: the part of the spacing that is beyond the published rate.
-    fn window(&self, lane: Lane) -> Duration {
-        self.permit_window.div_f64(self.rate(lane).min(1.0))
-    }
-
-    /// The calls of each lane that any second sees at most.
-    pub fn rates(&self) -> Vec<(Lane, f64)> {
-        let lanes = Lane::ALL.iter().copied();
-        lanes.map(|lane| (lane, self.rate(lane))).collect()
-    }
-
-    fn rate(&self, lane: Lane) -> f64 {
-        self.published(lane) * self.quota_share
-    }
-
-    /// What the account admits.
-    fn published(&self, lane: Lane) -> f64 {
-        match lane {
-            Lane::Check => self.check_rate,
-            Lane::Status => self.status_rate,
-            Lane::Register => self.register_rate,
-            Lane::Page => self.page_rate,
-            Lane::CheckImport => self.check_import_rate,
-            Lane::Import => self.import_rate,
-            Lane::Imported => self.imported_rate,
-            Lane::Detail => self.detail_rate,
-            Lane::Details => self.details_rate,
-            Lane::Product => self.product_rate,
         }
     }
 }
@@ -216,10 +109,10 @@ pub struct Worker {
     upstream: Client,
     /// Opens the secrets that devices bring.
     vault: Vault,
+    lanes: Lanes,
     pace: Arc<pace::Pace>,
+    products: Arc<products::Products>,
     options: Arc<Options>,
-    slack: Arc<permit::Slack>,
-    clock: Arc<clock::Clock>,
     /// Changes when there may be something new to do.
     wake: watch::Receiver<u64>,
 }
@@ -230,6 +123,7 @@ impl Worker {
         store: Store,
         upstream: Client,
         vault: Vault,
+        lanes: Lanes,
         options: Options,
         wake: watch::Receiver<u64>,
     ) -> Self {
@@ -237,17 +131,12 @@ impl Worker {
             store,
             upstream,
             vault,
+            lanes,
             pace: Arc::default(),
+            products: Arc::default(),
             options: Arc::new(options),
-            slack: Arc::default(),
-            clock: Arc::new(clock::Clock::new()),
             wake,
         }
-    }
-
-    /// Whether the upstream accepts the clock of this process.
-    pub fn clock_is_accepted(&self) -> watch::Receiver<bool> {
-        self.clock.watch()
     }
 
     /// Works all lanes that rounds wait in until `stop`, then finishes the steps in flight.

@@ -3,28 +3,23 @@
 use std::{error::Error as StdError, time::Duration};
 
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep_until};
 
 use super::{
     Worker,
     ends::Came,
     follows,
     judge::{self, Judged, Next},
-    permit::Slot,
     result,
-    shown::{self, Shown},
 };
 use crate::{
-    domain::{Lane, Phase, retry::pause_after, round::Event},
+    domain::{Lane, Phase, SMALL_ROUND, retry::pause_after, round::Event},
+    lanes::{self, Shown, Slot, TooLate},
     store::{self, CallMade, Claim, Members, Pages, Record},
-    upstream::{Answer, Call, Error, Product, Scope, Verdict},
+    upstream::{Answer, Call, Error, Product, Scope},
 };
 
 /// What is left of a lease when a call must have ended, so that its result can be recorded.
 const TO_RECORD: Duration = Duration::from_millis(500);
-
-/// A call that is late for its slot, and a lease too short to wait for another.
-pub(super) struct TooLate;
 
 impl Worker {
     /// Takes a claimed round one call further and records what it learnt.
@@ -51,6 +46,15 @@ impl Worker {
                     return self
                         .record(&claim, Some(members), nothing_left(), None)
                         .await;
+                }
+                let mut slot = slot;
+                if members.names.len() > SMALL_ROUND {
+                    if self.is_x509(&claim, product).await? {
+                        let parts = Judged::now(Event::TooLarge);
+                        return self.record(&claim, Some(members), parts, None).await;
+                    }
+                    // Whether it is may have taken its time to find out.
+                    slot = self.lanes.still_open(lane, slot).await?;
                 }
                 let call = self.upstream.check_names(product, members.devices());
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
@@ -151,55 +155,17 @@ impl Worker {
             .await
     }
 
-    /// Sends a call within its slot. One that is late waits for the next slot, if the lease allows.
+    /// Sends a call within its slot and the claim's lease.
     pub(super) async fn send<T>(
         &self,
         lane: Lane,
         claim: &Claim,
-        mut slot: Slot,
+        slot: Slot,
         call: &Call<T>,
         date: Option<OffsetDateTime>,
     ) -> Result<Result<Answer<T>, TooLate>, store::Error> {
         let deadline = claim.until - TO_RECORD.min(self.options.lease / 4);
-        loop {
-            sleep_until(slot.open).await;
-            let now = Instant::now();
-            if now >= deadline {
-                return Ok(Err(TooLate));
-            }
-            if now < slot.close {
-                let answer = call.send(deadline, date).await;
-                self.heed(lane, &answer).await?;
-                return Ok(Ok(answer));
-            }
-            self.missed(lane, slot);
-            match self.slots(lane, 1, Duration::ZERO).await?.next() {
-                Some(next) if next.open < deadline => slot = next,
-                _ => return Ok(Err(TooLate)),
-            }
-        }
-    }
-
-    /// Learns what an answer says of the clock, and slows the lane down if it asks for it.
-    async fn heed<T>(&self, lane: Lane, answer: &Answer<T>) -> Result<(), store::Error> {
-        match &answer.outcome {
-            // Corrected by the answer: the next call shows whether that was enough.
-            Err(error) if error.clock_corrected => {}
-            Err(error) if error.scope == Scope::Clock => self.clock.heed(true, Instant::now()),
-            Err(error) if error.code.is_none() => {}
-            Ok(_) | Err(_) => self.clock.heed(false, Instant::now()),
-        }
-        match &answer.outcome {
-            Err(error) if error.throttled() => {
-                let pause = error.retry_after.unwrap_or(judge::THROTTLED);
-                tracing::warn!(
-                    lane = lane.as_str(),
-                    "the upstream throttled a call; the lane slows down"
-                );
-                self.store.slow_down(lane, pause).await
-            }
-            _ => Ok(()),
-        }
+        self.lanes.send(lane, slot, deadline, call, date).await
     }
 
     /// The round as it was before the claim, due at once: nothing was sent.
@@ -226,25 +192,16 @@ impl Worker {
     where
         T: Shown,
     {
-        let (result, message, scope) = match &answer.outcome {
-            Ok(ok) => (ok.result(), None, None),
-            Err(error) => {
-                // Nobody promises a status to an import.
-                if !matches!(judged.next, Next::Event(Event::NoStatus)) {
-                    log(claim, lane, error);
-                }
-                if error.scope == Scope::Apply {
-                    // Its block is probed as often.
-                    judged.pause = judged.pause.max(self.options.probe_every);
-                }
-                let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
-                (
-                    result,
-                    Some(error.message.clone()),
-                    Some(shown::scope(error.scope)),
-                )
+        if let Err(error) = &answer.outcome {
+            // Nobody promises a status to an import.
+            if !matches!(judged.next, Next::Event(Event::NoStatus)) {
+                log(claim, lane, error);
             }
-        };
+            if error.scope == Scope::Apply {
+                // Its block is probed as often.
+                judged.pause = judged.pause.max(self.options.probe_every);
+            }
+        }
         let came = Came {
             lane,
             claim,
@@ -252,24 +209,8 @@ impl Worker {
             now: answer.at,
         };
         let judged = self.options.waits.end(&self.store, came, judged).await?;
-        let made = CallMade {
-            lane,
-            upstream_apply: answer
-                .outcome
-                .as_ref()
-                .ok()
-                .and_then(upstream_apply)
-                .or(claim.round.upstream_apply),
-            took: answer.took,
-            result,
-            message,
-            request_id: answer.request_id,
-            scope,
-            judged: answer
-                .outcome
-                .as_ref()
-                .map_or_else(|error| error.verdict == Verdict::Final, |_| true),
-        };
+        let about = answer.outcome.as_ref().ok().and_then(upstream_apply);
+        let made = lanes::made(lane, about.or(claim.round.upstream_apply), &answer);
         self.record(claim, members, judged, Some(made)).await
     }
 

@@ -222,8 +222,11 @@ async fn of_two_applies_with_one_name_the_second_one_fails_to_create_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_upstream_drops_in_silence_are_found_and_registered() {
-    let (upstream, _server, mut client, _database) =
-        stack(&["--simulator-qps", "QueryPageByApplyId=0"]).await;
+    let flags = [
+        ["--simulator-qps", "QueryPageByApplyId=0"],
+        ["--simulator-auth-type", "hidden"],
+    ];
+    let (upstream, _server, mut client, _database) = stack(flags.as_flattened()).await;
     let request = registrar::proto::CheckDevicesRequest {
         product_key: PRODUCT_X509.to_owned(),
         iot_instance_id: String::new(),

@@ -25,8 +25,9 @@ use tonic::Status;
 use super::{Command, Ended, run};
 use crate::proto::{
     Apply, ApplyStatus, CancelApplyRequest, CheckDevicesRequest, Device, DeviceCounts,
-    FindDeviceRequest, FoundDevice, HistoryEntry, ListAppliesRequest, ListDevicesRequest, Quota,
-    RegisterRequest, WaitingFor, registrar_service_server::RegistrarServiceServer,
+    DeviceOutcome, ExportedDevice, FindDeviceRequest, FoundDevice, HistoryEntry,
+    ListAppliesRequest, ListDevicesRequest, Quota, RegisterRequest, WaitingFor,
+    registrar_service_server::RegistrarServiceServer,
 };
 
 /// How long a test waits for what is sure to come.
@@ -81,6 +82,21 @@ pub(super) fn apply_at(revision: i64, status: ApplyStatus, counts: [i64; 3]) -> 
     }
 }
 
+/// A created device as it is exported.
+pub(super) fn exported(ordinal: i64) -> ExportedDevice {
+    ExportedDevice {
+        device: Some(Device {
+            ordinal,
+            device_name: format!("pump-{ordinal}"),
+            outcome: DeviceOutcome::Created.into(),
+            ..Device::default()
+        }),
+        iot_id: format!("iot-{ordinal}"),
+        device_secret: format!("secret-{ordinal}"),
+        ..ExportedDevice::default()
+    }
+}
+
 /// The server. It ends with the value.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -96,6 +112,8 @@ pub(super) struct Script {
     /// reads it with the last.
     pub(super) history: Vec<Apply>,
     pub(super) devices: Vec<Device>,
+    /// What is exported, three a message.
+    pub(super) exported: Vec<ExportedDevice>,
     pub(super) applies: Vec<Apply>,
     pub(super) found: Vec<FoundDevice>,
     pub(super) entries: Vec<HistoryEntry>,

@@ -13,9 +13,10 @@ use super::{Asked, Cut, Script};
 use crate::proto::{
     Apply, ApplyStatus, CancelApplyRequest, CancelApplyResponse, CheckDevicesRequest,
     CheckDevicesResponse, DeviceCounts, ExplainApplyRequest, ExplainApplyResponse,
-    FindDeviceRequest, FindDeviceResponse, GetApplyRequest, GetApplyResponse, GetQuotaRequest,
-    GetQuotaResponse, ListAppliesRequest, ListAppliesResponse, ListDevicesRequest,
-    ListDevicesResponse, RegisterRequest, RegisterResponse, WatchApplyRequest, WatchApplyResponse,
+    ExportDevicesRequest, ExportDevicesResponse, FindDeviceRequest, FindDeviceResponse,
+    GetApplyRequest, GetApplyResponse, GetQuotaRequest, GetQuotaResponse, ListAppliesRequest,
+    ListAppliesResponse, ListDevicesRequest, ListDevicesResponse, RegisterRequest,
+    RegisterResponse, WatchApplyRequest, WatchApplyResponse,
     registrar_service_server::RegistrarService,
 };
 
@@ -39,6 +40,24 @@ impl Script {
     fn existing(&self, apply: Option<&Apply>) -> Result<Option<Apply>, Status> {
         let found = apply.cloned().map(Some);
         found.ok_or_else(|| Status::not_found("there is no such apply"))
+    }
+
+    /// The messages of a stream, up to where it is to be cut.
+    fn cut<T: Send + 'static>(
+        &self,
+        messages: Vec<Result<T, Status>>,
+    ) -> Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>> {
+        let messages = stream::iter(messages);
+        let stopping = Err(Status::unavailable("stopping; go on elsewhere"));
+        match self.cuts.lock().unwrap().pop_front() {
+            None => messages.boxed(),
+            Some(Cut::End { after }) => messages.take(after).boxed(),
+            Some(Cut::Unavailable { after }) => {
+                let stopping = stream::iter([stopping]);
+                messages.take(after).chain(stopping).boxed()
+            }
+            Some(Cut::Hang { after }) => messages.take(after).chain(stream::pending()).boxed(),
+        }
     }
 
     fn judged(&self, request: &CheckDevicesRequest) -> CheckDevicesResponse {
@@ -79,6 +98,8 @@ fn remember<T>(list: &Mutex<Vec<T>>, one: T) {
 #[tonic::async_trait]
 impl RegistrarService for Script {
     type WatchApplyStream = Pin<Box<dyn Stream<Item = Result<WatchApplyResponse, Status>> + Send>>;
+    type ExportDevicesStream =
+        Pin<Box<dyn Stream<Item = Result<ExportDevicesResponse, Status>> + Send>>;
 
     async fn check_devices(
         &self,
@@ -132,20 +153,27 @@ impl RegistrarService for Script {
                 ..Default::default()
             });
         let messages: Vec<_> = heartbeats.chain(changes).map(Ok).collect();
-        let cut = self.cuts.lock().unwrap().pop_front();
-        let stopping = Err(Status::unavailable("stopping; watch again"));
-        Ok(Response::new(match cut {
-            None => stream::iter(messages).boxed(),
-            Some(Cut::End { after }) => stream::iter(messages).take(after).boxed(),
-            Some(Cut::Unavailable { after }) => stream::iter(messages)
-                .take(after)
-                .chain(stream::iter([stopping]))
-                .boxed(),
-            Some(Cut::Hang { after }) => stream::iter(messages)
-                .take(after)
-                .chain(stream::pending())
-                .boxed(),
-        }))
+        Ok(Response::new(self.cut(messages)))
+    }
+
+    async fn export_devices(
+        &self,
+        request: Request<ExportDevicesRequest>,
+    ) -> Answer<Self::ExportDevicesStream> {
+        let from = usize::try_from(request.into_inner().from_ordinal).unwrap();
+        let some = self.exported[from..].chunks(3).enumerate();
+        let messages = some.map(|(n, devices)| ExportDevicesResponse {
+            devices: devices.to_vec(),
+            next_ordinal: (from + n * 3 + devices.len()) as i64,
+            complete: false,
+        });
+        let last = ExportDevicesResponse {
+            next_ordinal: self.exported.len() as i64,
+            complete: true,
+            ..Default::default()
+        };
+        let messages: Vec<_> = messages.chain([last]).map(Ok).collect();
+        Ok(Response::new(self.cut(messages)))
     }
 
     async fn list_devices(

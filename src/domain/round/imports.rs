@@ -67,8 +67,8 @@ impl Round {
     /// this import: whoever made it, it is what was asked for, and nothing tells it from one that
     /// existed before with the same secret.
     ///
-    /// Those that do not exist are sent anew once no import can be under way. Where others of the
-    /// round were created, the upstream lost these, and takes fewer a call.
+    /// Those that do not exist are sent anew once no import can be under way. Where the import was
+    /// taken, or others of the round were created, the upstream lost these, and takes fewer a call.
     pub(super) fn looked_up(
         self,
         ours: Vec<Ordinal>,
@@ -92,7 +92,7 @@ impl Round {
                 false => self.settling(Settle::Each(each)),
             };
         }
-        if absent.len() == open.len() {
+        if self.upstream_apply.is_none() && absent.len() == open.len() {
             return self.again().settling(Settle::Open(Outcome::Pending));
         }
         each.extend(absent.iter().map(|at| (*at, Outcome::Pending, None)));
@@ -261,6 +261,16 @@ mod tests {
         assert_eq!(some.parts, [part]);
 
         // Not there is not absent while it may be on its way.
+        let taken = Round {
+            upstream_apply: Some(7),
+            ..round(Phase::Lookup)
+        };
+        let taken = taken.on(looked_up(&[], &[], &OPEN, true), &OPEN).unwrap();
+        assert_eq!(
+            (taken.round.upstream_apply, taken.parts.len()),
+            (Some(7), 1)
+        );
+
         let early = on(Phase::Lookup, looked_up(&[0], &[], &[1, 2], false));
         assert_eq!(early.round.phase, Phase::Lookup);
         assert_eq!(outcomes(&early), [(0, Outcome::Created)]);

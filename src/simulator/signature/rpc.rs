@@ -53,7 +53,7 @@ pub(super) fn read<'a>(head: &'a Parts, body: &'a str) -> Result<Signed<'a>, Ref
 }
 
 /// The text that the client must have signed.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(in crate::simulator) fn string_to_sign(method: &str, query: &str, body: &str) -> String {
     Parameters::of(query, body).string_to_sign(method)
 }

@@ -96,10 +96,12 @@ async fn pages_are_clamped_and_end_in_an_empty_one() {
         page("ApplyId=1&CurrentPage=7").await,
         (Some(0), Some(10), Some(6), yes)
     );
-    let none = server
-        .ask("QueryPageByApplyId", "ApplyId=1&CurrentPage=0")
-        .await;
-    assert_eq!(none["Code"], "iot.common.InvalidPageParams");
+    // Numbers of a page are integers of 32 bits, and an answer repeats them.
+    for none in ["0", "None", "2147483648", "18446744073709551615"] {
+        let query = format!("ApplyId=1&CurrentPage={none}");
+        let none = server.ask("QueryPageByApplyId", &query).await;
+        assert_eq!(none["Code"], "iot.common.InvalidPageParams", "{query}");
+    }
     server.stop().await;
 }
 

@@ -1,5 +1,4 @@
-//! Generated and mutated requests against all that reads them, through the functions that the
-//! server uses. Nothing may panic, and every answer must be well-formed in both forms.
+//! Generated and mutated requests, judged in `fuzz`.
 //!
 //! `REGISTRAR_FUZZ_SECONDS` makes it go on for so long. An input that fails is printed; put it
 //! into `tests/corpus/requests`, whose files are replayed first and then mutated.
@@ -8,15 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use http::request::Parts;
-
-use super::super::answers::Answer;
-use super::super::envelope::Envelope;
-use super::super::server::Shared;
-use super::super::signature::{acs3, rpc};
-use super::super::xml;
-use super::xml::Element;
-use super::*;
+use super::super::fuzz::{judge, request, sign, simulator};
 
 const SEED: u64 = 0x5EED_2018_0120;
 /// Inputs, if no time is given: some 3 s of an unoptimised build.
@@ -25,8 +16,6 @@ const INPUTS: u64 = 5_000;
 const INPUTS_EACH: u64 = 2_000;
 /// In bytes; what grows longer is cut.
 const LONGEST: usize = 4_096;
-/// 2026-01-02T03:04:05Z, the date in the corpus.
-const NOW: u64 = 1_767_323_045_000_000;
 /// What random bytes would take too long to hit upon.
 const WORDS: [&str; 30] = [
     "&",
@@ -102,86 +91,6 @@ impl Dice {
     }
 }
 
-/// A request as its head and its body, if the transport would let it through.
-fn request(input: &[u8]) -> Option<(Parts, String)> {
-    let end = input.windows(2).position(|two| two == b"\n\n");
-    let (head, body) = input.split_at(end.unwrap_or(input.len()));
-    let mut lines = head.split(|byte| *byte == b'\n');
-    let mut first = lines.next()?.splitn(2, |byte| *byte == b' ');
-    let method = http::Method::from_bytes(first.next()?).ok()?;
-    let target = http::Uri::try_from(first.next()?).ok()?;
-    let mut request = http::Request::builder().method(method).uri(target);
-    for line in lines {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let name = http::HeaderName::from_bytes(&line[..colon]).ok()?;
-        let value = http::HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
-        request = request.header(name, value);
-    }
-    let (head, ()) = request.body(()).ok()?.into_parts();
-    let body = String::from_utf8_lossy(body.get(2..).unwrap_or_default());
-    Some((head, body.into_owned()))
-}
-
-/// The same request with the signature that it should have, so that it gets past the gate.
-fn sign(head: &mut Parts, body: &str) {
-    let query = head.uri.query().unwrap_or_default();
-    if head.headers.contains_key("authorization") {
-        let sha = signature::hex(&Sha256::digest(body));
-        head.headers
-            .insert("x-acs-content-sha256", sha.parse().unwrap());
-        let mut signed: Vec<_> = head.headers.keys().map(|name| name.as_str()).collect();
-        signed.retain(|name| *name != "authorization");
-        let method = head.method.as_str();
-        let path = head.uri.path();
-        let to_sign = acs3::string_to_sign(method, path, query, &head.headers, &signed, &sha);
-        let authorization = format!(
-            "ACS3-HMAC-SHA256 Credential={ACCESS_KEY_ID},SignedHeaders={},Signature={}",
-            signed.join(";"),
-            acs3::sign(ACCESS_KEY_SECRET, &to_sign)
-        );
-        head.headers
-            .insert("authorization", authorization.parse().unwrap());
-    } else if let Some((before, _)) = query.rsplit_once("&Signature=") {
-        let to_sign = rpc::string_to_sign(head.method.as_str(), before, body);
-        let signature = rpc::sign(ACCESS_KEY_SECRET, &to_sign);
-        let signature = signature.replace('+', "%2B");
-        if let Ok(uri) = format!("/?{before}&Signature={signature}").parse() {
-            head.uri = uri;
-        }
-    }
-}
-
-/// What the server does with a request, and to its answer in both forms. Tells whether the gate
-/// let it in.
-fn judge(shared: &Shared, head: &Parts, body: &str) -> bool {
-    let early = Envelope::read(head, "");
-    assert!(early.action_name.len() <= LONGEST);
-    let envelope = Envelope::read(head, body);
-    let sha = signature::hex(&Sha256::digest(body));
-    let admitted = shared.gate.admit(envelope.dialect, head, body, &sha, NOW);
-    let admitted_at_all = admitted.is_ok();
-    // What the gate refuses is read on all the same, as if it were signed.
-    let action = admitted.as_ref().ok().copied().or(envelope.action());
-    if let Err(refusal) = &admitted {
-        well_formed(Answer::refusal(refusal, "host"), envelope.action());
-    }
-    if let Some(action) = action {
-        let answer = match shared.perform(head, action, body) {
-            Ok(done) => done.answer,
-            Err(refusal) => Answer::refusal(&refusal, "host"),
-        };
-        well_formed(answer, Some(action));
-    }
-    admitted_at_all
-}
-
-fn well_formed(answer: Answer, action: Option<Action>) {
-    serde_json::from_str::<Value>(&answer.body).expect("JSON");
-    let rendered = xml::rendered(answer, action);
-    assert_eq!(rendered.content_type, xml::XML);
-    Element::parse(&rendered.body);
-}
-
 fn corpus() -> Vec<Vec<u8>> {
     let root = std::env::var_os("REGISTRAR_TEST_ROOT")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -204,20 +113,6 @@ fn seconds() -> Option<u64> {
             .parse()
             .expect("a number of seconds"),
     )
-}
-
-fn simulator() -> Shared {
-    // Nearly all inputs have the nonce of the corpus.
-    let gateway = GatewayOptions {
-        nonce_memory: std::time::Duration::ZERO,
-        ..GatewayOptions::default()
-    };
-    Shared::open(&Options {
-        speed: 0.0,
-        gateway,
-        ..Options::default()
-    })
-    .unwrap()
 }
 
 #[test]

@@ -111,6 +111,24 @@ async fn parameters_stand_in_the_query_in_the_body_or_in_both() {
 }
 
 #[tokio::test]
+async fn no_other_method_does_anything() {
+    let server = Server::instant().await;
+
+    for method in [Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let random = "Action=BatchRegisterDevice&ProductKey=a1Simulator&Count=1";
+        let sent = Rpc {
+            method: method.clone(),
+            ..Rpc::new(random)
+        };
+        assert_eq!(sent.send(&server).await.status(), 404, "{method}");
+    }
+
+    let devices = server.lines("devices?product=a1Simulator").await;
+    assert_eq!(devices, Vec::<Value>::new());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_only_has_the_wrong_secret_is_told_the_text_that_was_signed() {
     let server = Server::instant().await;
     let nonce = next_nonce();

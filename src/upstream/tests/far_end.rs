@@ -11,9 +11,9 @@ use tokio::{
     time::Instant,
 };
 
+pub(in crate::upstream) use crate::upstream::fuzz::SECRET;
 use crate::upstream::{Client, Options, Secret};
 
-pub(in crate::upstream) const SECRET: &str = "canary-secret";
 pub(in crate::upstream) const TOKEN: &str = "canary/token==";
 
 /// An answer made of the request.

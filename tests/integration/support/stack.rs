@@ -97,6 +97,18 @@ impl Upstream {
         self.lines(&format!("devices?product={product}")).await
     }
 
+    /// All devices that applies created in a product, with their credentials.
+    pub(crate) async fn credentials(&self, product: &str) -> Vec<Value> {
+        self.lines(&format!("devices?product={product}&credentials=true"))
+            .await
+    }
+
+    /// Sets a fault.
+    pub(crate) async fn set(&self, fault: &str, json: &str) {
+        let path = format!("/_simulator/faults/{fault}");
+        self.send("PUT", &path, Some(json.to_owned())).await;
+    }
+
     /// Lifts a fault.
     pub(crate) async fn lift(&self, fault: &str) {
         let url = format!("{}/_simulator/faults/{fault}", self.url);

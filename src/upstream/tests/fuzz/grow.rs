@@ -2,8 +2,7 @@
 
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use super::DEVICE_SECRET;
-use crate::upstream::tests::far_end::SECRET;
+use crate::upstream::fuzz::{DEVICE_SECRET, SECRET};
 
 const TOP: [&str; 13] = [
     "Success",

@@ -16,7 +16,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of the clock.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub struct Clock {
     accepted: watch::Sender<bool>,
     measured_at: Mutex<Instant>,
 }
@@ -34,7 +34,8 @@ impl Clock {
         self.accepted.subscribe()
     }
 
-    pub(super) fn is_accepted(&self) -> bool {
+    /// Whether it is accepted, as far as is known.
+    pub fn is_accepted(&self) -> bool {
         *self.accepted.borrow()
     }
 
@@ -52,7 +53,7 @@ impl Clock {
 
     /// How long from `now` no permit is to be taken. One who is told none while the clock is refused
     /// measures it: the next is held again.
-    pub(super) fn holds(&self, now: Instant) -> Option<Duration> {
+    pub fn holds(&self, now: Instant) -> Option<Duration> {
         if self.is_accepted() {
             return None;
         }

@@ -7,16 +7,16 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Worker;
+use super::Lanes;
 use crate::{domain::Lane, store};
 
 /// The time in which one call may be sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
+pub struct Slot {
     /// Not before.
-    pub(super) open: Instant,
+    pub open: Instant,
     /// Not after.
-    pub(super) close: Instant,
+    pub close: Instant,
 }
 
 /// By how much calls may be later than usual, since this process or its database is slow.
@@ -51,13 +51,13 @@ impl Slack {
     }
 }
 
-impl Worker {
+impl Lanes {
     /// Takes the next `count` slots of a lane, the first no sooner than `lead` from now.
     ///
     /// The database said at some moment between asking and answering how far off the first slot
     /// is. Counting from the answer never opens a slot early, and counting from the question never
     /// closes it late.
-    pub(super) async fn slots(
+    pub async fn slots(
         &self,
         lane: Lane,
         count: u32,
@@ -88,8 +88,17 @@ impl Worker {
         }))
     }
 
+    /// A slot, or the next one after it where something else than slowness has used it up.
+    pub async fn still_open(&self, lane: Lane, slot: Slot) -> Result<Slot, store::Error> {
+        if Instant::now() < slot.close {
+            return Ok(slot);
+        }
+        let next = self.slots(lane, 1, Duration::ZERO).await?.next();
+        Ok(next.unwrap_or(slot))
+    }
+
     /// Learns from a slot that nobody came in time to use.
-    pub(super) fn missed(&self, lane: Lane, slot: Slot) {
+    pub fn missed(&self, lane: Lane, slot: Slot) {
         let late = Instant::now().saturating_duration_since(slot.open);
         self.slack.learn(late, self.options.window(lane));
     }

@@ -1,14 +1,41 @@
 //! What the log of calls shows of an answer.
 
 use crate::{
-    domain::waiting::FailureScope,
+    domain::{Lane, waiting::FailureScope},
+    store::CallMade,
     upstream::{
-        Checked, CheckedImport, Found, Imported, Page, Phase as P, Registered, Scope, Status,
+        Answer, Checked, CheckedImport, Credentials, Found, Imported, Page, Phase as P,
+        ProductInfo, Registered, Scope, Status, Verdict,
     },
 };
 
+/// A call as it is stored. `upstream_apply` is the one that it was about or made.
+pub fn made<T: Shown>(lane: Lane, upstream_apply: Option<i64>, answer: &Answer<T>) -> CallMade {
+    let (result, message, scope) = match &answer.outcome {
+        Ok(ok) => (ok.result(), None, None),
+        Err(error) => (
+            error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned()),
+            Some(error.message.clone()),
+            Some(scope(error.scope)),
+        ),
+    };
+    CallMade {
+        lane,
+        upstream_apply,
+        took: answer.took,
+        result,
+        message,
+        request_id: answer.request_id.clone(),
+        scope,
+        judged: match &answer.outcome {
+            Ok(_) => true,
+            Err(error) => error.verdict == Verdict::Final,
+        },
+    }
+}
+
 /// How far the cause of a failure reaches, as it is stored.
-pub(super) fn scope(scope: Scope) -> FailureScope {
+fn scope(scope: Scope) -> FailureScope {
     match scope {
         Scope::Call => FailureScope::Call,
         Scope::Apply => FailureScope::Product,
@@ -19,7 +46,7 @@ pub(super) fn scope(scope: Scope) -> FailureScope {
 }
 
 /// An answer that the log of calls can show.
-pub(super) trait Shown {
+pub trait Shown {
     /// It in a word.
     fn result(&self) -> String;
 }
@@ -41,7 +68,11 @@ impl Shown for CheckedImport {
 
 impl Shown for Imported {
     fn result(&self) -> String {
-        format!("OK, {} of {} pages", self.devices.len(), self.total_pages)
+        format!(
+            "OK, {} on a page of {}",
+            self.devices.len(),
+            self.total_pages
+        )
     }
 }
 
@@ -60,6 +91,21 @@ impl Shown for Registered {
 impl Shown for Page {
     fn result(&self) -> String {
         format!("OK, {} in all", self.total)
+    }
+}
+
+impl Shown for Credentials {
+    fn result(&self) -> String {
+        format!("OK, {} in all", self.total)
+    }
+}
+
+impl Shown for ProductInfo {
+    fn result(&self) -> String {
+        match &self.auth_type {
+            Some(auth_type) => format!("OK, {auth_type}"),
+            None => "OK".to_owned(),
+        }
     }
 }
 

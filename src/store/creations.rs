@@ -1,0 +1,44 @@
+//! Under which of the upstream's own applies devices were created.
+
+use super::{Error, Store};
+use crate::domain::{ApplyId, Ordinal};
+
+/// An upstream apply that created devices of an apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// The round that it was of.
+    pub round_no: i32,
+    /// The upstream's ApplyId.
+    pub upstream_apply: i64,
+    /// The place of the first device that it created, or an earlier one.
+    pub first: Ordinal,
+    /// The place of the last device that it created, or a later one.
+    pub last: Ordinal,
+}
+
+impl Store {
+    /// The upstream applies that may have created devices between two places, both included. What
+    /// was CREATED when this is read was created under one of them, as far as the upstream has told
+    /// its number.
+    pub async fn creations(
+        &self,
+        id: ApplyId,
+        first: Ordinal,
+        last: Ordinal,
+    ) -> Result<Vec<Creation>, Error> {
+        let creations = sqlx::query_as!(
+            Creation,
+            r#"SELECT round_no, upstream_apply_id AS "upstream_apply!",
+                      created_first AS "first!", created_last AS "last!"
+               FROM rounds
+               WHERE apply_id = $1 AND created_first <= $3 AND created_last >= $2
+               ORDER BY created_first, round_no"#,
+            id.0,
+            first,
+            last,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(creations)
+    }
+}
