@@ -13,6 +13,8 @@ CREATE TABLE applies (
     after_check     text        NOT NULL,
     status          text        NOT NULL,
     sealed          boolean     NOT NULL,  -- its last device is stored
+    uploads         integer     NOT NULL DEFAULT 0,  -- streams that uploaded it; the latest may go on
+    stored_at       timestamptz NOT NULL DEFAULT now(),  -- its latest devices
     cancelling      boolean     NOT NULL DEFAULT false,  -- nothing unsent is sent any more
     labels          jsonb       NOT NULL DEFAULT '{}',
     import          boolean     NOT NULL DEFAULT false,  -- its devices bring their own secrets
@@ -41,7 +43,9 @@ CREATE TABLE applies (
     CONSTRAINT all_created_on_success CHECK (
         status <> 'CREATE_SUCCESS' OR failed + unknown + cancelled = 0),
     CONSTRAINT cancelled_on_request CHECK (status <> 'CANCELLED' OR cancelling),
-    CONSTRAINT sealed_before_registered CHECK (sealed OR created + failed + unknown = 0),
+    CONSTRAINT sealed_before_registered CHECK (
+        sealed OR status IN ('CHECK', 'CANCELLED') AND created + failed + unknown = 0),
+    CONSTRAINT uploaded_until_sealed CHECK (sealed OR uploads > 0),
     CONSTRAINT key_of_an_import CHECK (data_key IS NULL OR import)
 ) WITH (fillfactor = 50);
 
@@ -56,6 +60,9 @@ CREATE INDEX applies_unregistered ON applies (account, updated_at)
 
 -- Whose data keys are to be sealed anew after a rotation of the master keys.
 CREATE INDEX applies_by_data_key ON applies (apply_id) WHERE data_key IS NOT NULL;
+
+-- Which uploads were given up.
+CREATE INDEX applies_unsealed ON applies (account, stored_at) WHERE NOT sealed;
 
 -- Found by what their submitters call them. Labels never change, so updates stay heap-only.
 CREATE INDEX applies_by_label ON applies USING gin (labels jsonb_path_ops);
@@ -264,6 +271,7 @@ CREATE TABLE events (
     unknown   integer     NOT NULL,
     cancelled integer     NOT NULL,
     cancelling boolean    NOT NULL,
+    sealed    boolean     NOT NULL,
     at        timestamptz NOT NULL,
     PRIMARY KEY (apply_id, revision)
 );

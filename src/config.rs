@@ -237,6 +237,7 @@ impl Serve {
             ("heartbeat", service.heartbeat),
             ("call-timeout", service.call_timeout),
             ("export-patience", self.rooms.credentials.export_patience),
+            ("upload-idle", service.upload_idle),
             ("probe-every", worker.probe_every),
         ] {
             if every < short {
@@ -314,6 +315,8 @@ mod tests {
             &["--look-every", "0s"],
             &["--submissions-at-once", "0"],
             &["--retain-for", "0s"],
+            &["--upload-within", "0s"],
+            &["--uploads-at-once", "0"],
             &["--max-queued-devices", "99999"],
             &["--simulator-exists", "nonsense"],
             &["--secret-keys", "k1:short"],

@@ -9,6 +9,7 @@ use super::{
     Ended,
     client::{self, Calls},
     end::End,
+    numbering::Numbering,
     options::{Connection, DEVICES_CODES, Repeat, Stay},
     parting::Parting,
     printer::Printer,
@@ -57,7 +58,7 @@ impl Cancel {
         let end = End {
             parting,
             started,
-            lines: &[],
+            lines: &Numbering::default(),
         };
         end.stay(self.stay, &mut printer, &mut client, apply).await
     }

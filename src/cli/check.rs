@@ -9,6 +9,7 @@ use super::{
     Ended, client,
     end::End,
     file, json,
+    numbering::Numbering,
     options::{Connection, DEVICES_CODES, Repeat, Stay, label},
     parting::Parting,
     printer::Printer,
@@ -21,7 +22,8 @@ use crate::proto::{AfterCheck, CheckDevicesRequest, CheckDevicesResponse, Genera
 #[command(after_help = DEVICES_CODES)]
 pub struct Check {
     /// The devices: a CSV file with the columns device_name and, optionally, nickname, or with
-    /// `--import` device_name, device_secret and, optionally, sn; `-` is standard input
+    /// `--import` device_name, device_secret and, optionally, sn; `-` is standard input. At
+    /// most 100,000; `upload` takes more
     #[arg(required_unless_present = "generate", conflicts_with = "generate")]
     pub file: Option<PathBuf>,
 
@@ -132,7 +134,7 @@ impl Check {
     }
 
     /// The request, and the line of each of its devices if they come from a file.
-    async fn request(self) -> anyhow::Result<(CheckDevicesRequest, Vec<u32>)> {
+    async fn request(self) -> anyhow::Result<(CheckDevicesRequest, Numbering)> {
         let generated = self.generate.map(|pattern| GeneratedNames {
             count: self.count.unwrap_or_default(),
             pattern,
@@ -143,7 +145,7 @@ impl Check {
                 let file = file::load_devices(path, self.import).await?;
                 (file.devices, file.lines)
             }
-            None => (Vec::new(), Vec::new()),
+            None => (Vec::new(), Numbering::default()),
         };
         let request = CheckDevicesRequest {
             product_key: self.product_key,
@@ -164,7 +166,7 @@ impl Check {
 fn validated<W: Write>(
     printer: &mut Printer<'_, W>,
     answer: &CheckDevicesResponse,
-    lines: &[u32],
+    lines: &Numbering,
 ) -> anyhow::Result<Ended> {
     let apply = answer.apply.clone().unwrap_or_default();
     let counts = apply.counts.unwrap_or_default();

@@ -8,6 +8,7 @@ use super::{
     Ended,
     client::{self, Calls},
     json,
+    numbering::Numbering,
     options::{Connection, OTHER_CODES, outcome},
     printer::{Printer, Table},
     report::{self, PAGE},
@@ -79,6 +80,6 @@ pub(super) fn reason(device: &Device) -> [String; 2] {
         .map(|reason| words::reason(reason.code));
     [
         code.unwrap_or_default().into_owned(),
-        report::because(device, &[]),
+        report::because(device, &Numbering::default()),
     ]
 }

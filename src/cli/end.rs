@@ -14,6 +14,7 @@ use super::{
     counts, failure,
     follow::{News, follow},
     next,
+    numbering::Numbering,
     options::Stay,
     parting::Parting,
     patience::{Patience, is_passing},
@@ -29,7 +30,7 @@ pub(super) struct End<'a> {
     pub(super) parting: &'a Parting,
     pub(super) started: Instant,
     /// The line of each device, if they come from a file.
-    pub(super) lines: &'a [u32],
+    pub(super) lines: &'a Numbering,
 }
 
 impl End<'_> {
@@ -94,7 +95,7 @@ pub(super) async fn report<W: Write>(
     client: &Client,
     apply: &Apply,
     elapsed: Option<Duration>,
-    lines: &[u32],
+    lines: &Numbering,
 ) -> anyhow::Result<()> {
     report::summary(printer, apply, elapsed)?;
     if apply.settled {

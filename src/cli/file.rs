@@ -1,7 +1,6 @@
 //! Reads the devices of a CSV file, and keeps in which line each of them stands.
 //!
-//! Values are taken as they are: a space around a name is the server's to refuse, with a reason.
-//! What this file refuses is what cannot be read as devices at all.
+//! What this file refuses is what cannot be read as devices at all, or is too much for one call.
 
 use std::{
     fs::File,
@@ -12,9 +11,9 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    header::{self, Columns},
-    recognize::{NoCsv, recognize},
-    rows::{OpenQuote, Text},
+    numbering::Numbering,
+    rows,
+    table::{self, Table},
 };
 use crate::proto::NewDevice;
 
@@ -28,8 +27,7 @@ const MAX_BYTES: u64 = 32 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct DeviceFile {
     pub(super) devices: Vec<NewDevice>,
-    /// The line of each device, from 1, by its place in `devices`.
-    pub(super) lines: Vec<u32>,
+    pub(super) lines: Numbering,
 }
 
 /// Why a file cannot be submitted, and what to do about it.
@@ -42,27 +40,37 @@ pub(super) struct Error {
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("cannot be read: {0}")]
-    Unreadable(io::Error),
-    #[error("is larger than {} MiB; split it into files of at most {MAX_ROWS} rows", MAX_BYTES >> 20)]
-    TooLarge,
-    #[error("is empty; begin it with the header device_name or device_name,nickname")]
-    Empty,
     #[error(transparent)]
-    NoCsv(#[from] NoCsv),
-    #[error("line {line}: {problem}")]
-    Row { line: u32, problem: header::Problem },
-    #[error("line {line}: a double quote is opened in this row and never closed; close it")]
-    OpenQuote { line: u32 },
-    #[error("has no row below its header; add at least one device")]
-    NoDevice,
-    #[error("line {line}: is device {}; split the file, {MAX_ROWS} go into one submission", MAX_ROWS + 1)]
-    TooManyRows { line: u32 },
+    Table(#[from] table::Problem),
+    #[error(
+        "is larger than {} MiB; `registrar upload` takes it, or split it into files of at most \
+         {MAX_ROWS} rows",
+        MAX_BYTES >> 20
+    )]
+    TooLarge,
+    #[error(
+        "line {line}: is device {}; `registrar upload` takes any number, or split the file, \
+         {MAX_ROWS} go into one submission",
+        MAX_ROWS + 1
+    )]
+    TooManyRows { line: u64 },
 }
 
-impl From<OpenQuote> for Problem {
-    fn from(OpenQuote { line }: OpenQuote) -> Self {
-        Self::OpenQuote { line }
+impl Error {
+    /// What is wrong with the table in a file.
+    pub(super) fn of(path: &Path, problem: impl Into<table::Problem>) -> Self {
+        Self {
+            path: named(path),
+            problem: Problem::Table(problem.into()),
+        }
+    }
+}
+
+/// What a file is called.
+pub(super) fn named(path: &Path) -> PathBuf {
+    match path == Path::new("-") {
+        true => "standard input".into(),
+        false => path.to_owned(),
     }
 }
 
@@ -75,14 +83,17 @@ pub(super) async fn load_devices(path: PathBuf, import: bool) -> anyhow::Result<
 /// Reads the file, or standard input where the path is `-`. At most 100,000 rows and 32 MiB. The
 /// devices of an import bring their own secrets.
 pub(super) fn read(path: &Path, import: bool) -> Result<DeviceFile, Error> {
-    let (path, text) = if path == Path::new("-") {
-        ("standard input".into(), load(io::stdin().lock()))
+    let text = if path == Path::new("-") {
+        load(io::stdin().lock())
     } else {
-        let file = File::open(path).map_err(Problem::Unreadable);
-        (path.to_owned(), file.and_then(load))
+        let file = File::open(path).map_err(unreadable);
+        file.and_then(load)
     };
-    text.and_then(|text| parse(text, import))
-        .map_err(|problem| Error { path, problem })
+    text.and_then(|text| parse(&text, import))
+        .map_err(|problem| Error {
+            path: named(path),
+            problem,
+        })
 }
 
 fn load(source: impl io::Read) -> Result<Vec<u8>, Problem> {
@@ -90,36 +101,29 @@ fn load(source: impl io::Read) -> Result<Vec<u8>, Problem> {
     source
         .take(MAX_BYTES + 1)
         .read_to_end(&mut text)
-        .map_err(Problem::Unreadable)?;
+        .map_err(unreadable)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(Problem::TooLarge);
     }
     Ok(text)
 }
 
-fn parse(text: Vec<u8>, import: bool) -> Result<DeviceFile, Problem> {
-    recognize(&text)?;
-    let text = Text::new(text);
-    let mut rows = text.rows();
-    if !rows.next()? {
-        return Err(Problem::Empty);
-    }
-    let in_line = |line| move |problem| Problem::Row { line, problem };
-    let columns = Columns::of(rows.row(), import).map_err(in_line(rows.line()))?;
+fn unreadable(error: io::Error) -> Problem {
+    table::Problem::from(rows::Problem::Unreadable(error)).into()
+}
+
+fn parse(text: &[u8], import: bool) -> Result<DeviceFile, Problem> {
+    let mut table = Table::new(text, import)?;
     let mut file = DeviceFile {
         devices: Vec::new(),
-        lines: Vec::new(),
+        lines: Numbering::default(),
     };
-    while rows.next()? {
+    while let Some((line, device)) = table.next()? {
         if file.devices.len() == MAX_ROWS {
-            return Err(Problem::TooManyRows { line: rows.line() });
+            return Err(Problem::TooManyRows { line });
         }
-        let device = columns.device(rows.row()).map_err(in_line(rows.line()))?;
         file.devices.push(device);
-        file.lines.push(rows.line());
-    }
-    if file.devices.is_empty() {
-        return Err(Problem::NoDevice);
+        file.lines.push(line);
     }
     Ok(file)
 }
@@ -128,21 +132,19 @@ fn parse(text: Vec<u8>, import: bool) -> Result<DeviceFile, Problem> {
 mod tests {
     use super::*;
 
-    fn rows(text: &str) -> Vec<(u32, String, String)> {
-        let file = parse(text.into(), false).unwrap();
-        let devices = file.devices.into_iter();
-        file.lines
-            .into_iter()
-            .zip(devices)
-            .map(|(l, d)| (l, d.device_name, d.nickname))
+    fn rows(text: &str) -> Vec<(u64, String, String)> {
+        let file = parse(text.as_bytes(), false).unwrap();
+        let devices = (0..).zip(file.devices);
+        devices
+            .map(|(at, d)| (file.lines.line(at).unwrap(), d.device_name, d.nickname))
             .collect()
     }
 
     fn problem(text: impl Into<Vec<u8>>) -> String {
-        parse(text.into(), false).unwrap_err().to_string()
+        parse(&text.into(), false).unwrap_err().to_string()
     }
 
-    fn row(line: u32, name: &str, nickname: &str) -> (u32, String, String) {
+    fn row(line: u64, name: &str, nickname: &str) -> (u64, String, String) {
         (line, name.into(), nickname.into())
     }
 
@@ -177,7 +179,7 @@ mod tests {
     fn the_devices_of_an_import_come_with_what_they_bring() {
         let text = "sn,device_name,device_secret\nSN_1,p-01,s-1\n,p-02,s-2\n";
 
-        let file = parse(text.into(), true).unwrap();
+        let file = parse(text.as_bytes(), true).unwrap();
 
         let brought: Vec<_> = file
             .devices
@@ -238,7 +240,9 @@ mod tests {
         assert_eq!(rows(&most).len(), MAX_ROWS);
 
         let more = format!("{most}p-02\n");
-        assert!(problem(more).starts_with("line 100002: is device 100001; split the file"));
+        assert!(
+            problem(more).starts_with("line 100002: is device 100001; `registrar upload` takes")
+        );
     }
 
     #[test]
@@ -269,7 +273,7 @@ mod tests {
             read(file.path(), false)
                 .unwrap_err()
                 .to_string()
-                .contains("larger than 32 MiB; split")
+                .contains("larger than 32 MiB; `registrar upload` takes it")
         );
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn apply(apply: &Apply) -> Value {
         "labels": apply.labels,
         "import": apply.import,
         "cancelling": apply.cancelling,
+        "sealed": apply.sealed,
     })
 }
 

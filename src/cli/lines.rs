@@ -6,10 +6,10 @@ use super::{counts, words};
 use crate::proto::{Apply, ApplyStatus, DeviceCounts};
 
 /// The longest that counts move without a line.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+pub(super) const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Of a hundred devices, so many are worth a line however soon.
-const LINE_PERCENT: i64 = 10;
+pub(super) const LINE_PERCENT: i64 = 10;
 
 /// Remembers what was last shown.
 #[derive(Debug, Default)]

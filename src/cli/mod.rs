@@ -27,6 +27,7 @@ mod json;
 mod lines;
 mod list;
 mod next;
+mod numbering;
 mod options;
 mod parting;
 mod patience;
@@ -40,11 +41,13 @@ mod report;
 mod rows;
 mod shown;
 mod submit;
+mod table;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod time;
+mod upload;
 mod watch;
 mod words;
 
@@ -67,6 +70,7 @@ pub use self::{
     quota::Quota,
     register::Register,
     submit::{Submit, Summary},
+    upload::Upload,
     watch::Watch,
 };
 
@@ -75,6 +79,9 @@ pub use self::{
 pub enum Command {
     /// Submit devices, watch them being checked, and tell which were refused
     Check(Check),
+    /// Submit any number of devices, in a way that goes on where it was cut off, and watch them being
+    /// checked
+    Upload(Upload),
     /// Have the valid devices of a checked apply registered, and watch that
     Register(Register),
     /// Watch an apply
@@ -140,6 +147,7 @@ pub async fn run(
 async fn done(command: Command, out: &mut impl Write, parting: &Parting) -> anyhow::Result<Ended> {
     let ended = match command {
         Command::Check(check) => check.run(out, parting).await,
+        Command::Upload(upload) => upload.run(out, parting).await,
         Command::Register(register) => register.run(out, parting).await,
         Command::Watch(watch) => watch.run(out, parting).await,
         Command::Get(get) => get.run(out).await,

@@ -17,6 +17,18 @@ impl Parting {
         }
     }
 
+    /// Devices are being uploaded, and so many of them are stored.
+    pub(super) fn uploading(&self, apply_id: Option<i64>, stored: u64, devices: u64) {
+        let stored = match apply_id {
+            Some(id) => format!("apply {id} has {stored} of {devices} devices, and "),
+            None => String::new(),
+        };
+        self.set(format!(
+            "{stored}nothing of an upload is registered before all of it is there; the same command \
+             goes on where it stopped"
+        ));
+    }
+
     /// The apply is watched, and has been seen as it is here.
     pub(super) fn watching(&self, apply: &Apply) {
         let Apply {

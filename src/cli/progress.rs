@@ -16,7 +16,7 @@ use super::{
 use crate::proto::{Apply, WaitingFor};
 
 /// So that the clock on the bar moves while the apply does not.
-const TICK: Duration = Duration::from_millis(250);
+pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// Shows an apply while it is followed.
 #[derive(Debug)]

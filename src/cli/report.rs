@@ -6,6 +6,7 @@ use super::{
     client::{self, Calls, Client},
     counts::{counts, total},
     json,
+    numbering::Numbering,
     printer::Printer,
     shown, words,
 };
@@ -48,7 +49,7 @@ pub(super) async fn refused<W: Write>(
     printer: &mut Printer<'_, W>,
     client: &Client,
     apply_id: i64,
-    lines: &[u32],
+    lines: &Numbering,
 ) -> anyhow::Result<()> {
     let mut request = ListDevicesRequest {
         apply_id,
@@ -72,20 +73,20 @@ pub(super) async fn refused<W: Write>(
 pub(super) fn refusal<W: Write>(
     printer: &mut Printer<'_, W>,
     device: &Device,
-    lines: &[u32],
+    lines: &Numbering,
 ) -> anyhow::Result<()> {
     let json = || {
         serde_json::json!({
             "device": json::device(device),
-            "line": line_of(device.ordinal, lines),
-            "first_line": first(device).and_then(|first| line_of(first, lines)),
+            "line": lines.line(device.ordinal),
+            "first_line": first(device).and_then(|first| lines.line(first)),
         })
     };
     printer.print(|| line(device, lines) + "\n", json)
 }
 
 /// `line`, name, code, and the reason in words.
-fn line(device: &Device, lines: &[u32]) -> String {
+fn line(device: &Device, lines: &Numbering) -> String {
     let name = shown::name(&device.device_name);
     let pad = NAME_COLUMNS.saturating_sub(shown::columns(&name));
     let mut text = format!(
@@ -100,13 +101,13 @@ fn line(device: &Device, lines: &[u32]) -> String {
 }
 
 /// The reason in words, empty where there is none.
-pub(super) fn because(device: &Device, lines: &[u32]) -> String {
+pub(super) fn because(device: &Device, lines: &Numbering) -> String {
     let Some(reason) = &device.reason else {
         return String::new();
     };
     match first(device) {
         // The server's message can only name it by its place in the submission.
-        Some(first) => match line_of(first, lines) {
+        Some(first) => match lines.line(first) {
             Some(line) => format!("line {line} has the same name"),
             None => format!("device {first}, counted from 0, has the same name"),
         },
@@ -119,14 +120,9 @@ fn first(device: &Device) -> Option<i64> {
     device.reason.as_ref()?.first_ordinal
 }
 
-fn line_of(ordinal: i64, lines: &[u32]) -> Option<u32> {
-    let at = usize::try_from(ordinal).ok()?;
-    lines.get(at).copied()
-}
-
 /// The line of the file, or the place in the submission where the file does not reach.
-fn place(ordinal: i64, lines: &[u32]) -> String {
-    line_of(ordinal, lines).map_or_else(
+fn place(ordinal: i64, lines: &Numbering) -> String {
+    lines.line(ordinal).map_or_else(
         || format!("device {ordinal}"),
         |line| format!("line {line}"),
     )
@@ -179,7 +175,7 @@ mod tests {
         let device = device(1, "l1", DeviceOutcome::Invalid, too_short);
 
         assert_eq!(
-            line(&device, &[2, 5]),
+            line(&device, &Numbering::from_iter([2, 5])),
             "line 5       l1                                NAME_LENGTH         4 to 32 are allowed"
         );
     }
@@ -188,7 +184,10 @@ mod tests {
     fn wide_names_keep_the_columns_aligned() {
         let invalid = |name| {
             let reason = reason(ReasonCode::NameCharacter, "x", None);
-            line(&device(0, name, DeviceOutcome::Invalid, reason), &[2])
+            line(
+                &device(0, name, DeviceOutcome::Invalid, reason),
+                &Numbering::from_iter([2]),
+            )
         };
 
         let at = |line: String| shown::columns(line.split("NAME_CHARACTER").next().unwrap());
@@ -201,11 +200,11 @@ mod tests {
         let duplicate = reason(ReasonCode::Duplicate, text, Some(0));
         let device = device(1, "p-01", DeviceOutcome::Invalid, duplicate);
 
-        let told = line(&device, &[2, 5]);
+        let told = line(&device, &Numbering::from_iter([2, 5]));
         assert!(told.starts_with("line 5 "), "{told}");
         assert!(told.ends_with("  DUPLICATE           line 2 has the same name"));
         assert_eq!(
-            because(&device, &[]),
+            because(&device, &Numbering::default()),
             "device 0, counted from 0, has the same name"
         );
     }
@@ -215,7 +214,7 @@ mod tests {
         let device = device(70, "p-01", DeviceOutcome::Unknown, None);
 
         assert_eq!(
-            line(&device, &[2]),
+            line(&device, &Numbering::from_iter([2])),
             "device 70    p-01                              UNKNOWN"
         );
     }
@@ -225,7 +224,7 @@ mod tests {
         let refused = reason(ReasonCode::NameRefused, "no\nway", None);
         let device = device(0, "p\n1", DeviceOutcome::Invalid, refused);
 
-        let line = line(&device, &[2]);
+        let line = line(&device, &Numbering::from_iter([2]));
 
         assert!(line.contains("p\\n1") && line.ends_with("no\\nway"));
     }
@@ -264,7 +263,7 @@ mod tests {
         let invalid = |at| device(at, &format!("p-{at}"), DeviceOutcome::Invalid, None);
         let server = Server::start(vec![], (0..10_500).map(invalid).collect(), []).await;
         let client = client::connect(&server.url).await.unwrap();
-        let lines: Vec<u32> = (2..10_502).collect();
+        let lines: Numbering = (2..10_502).collect();
         let mut out = Vec::new();
 
         let mut printer = Printer::new(&mut out, Output::Text);

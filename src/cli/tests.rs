@@ -3,3 +3,4 @@
 mod ending;
 mod following;
 mod reading;
+mod uploading;

@@ -10,6 +10,7 @@ use super::{
     Ended, client, counts, end,
     follow::{News, follow},
     get, json,
+    numbering::Numbering,
     options::{Connection, DEVICES_CODES},
     parting::Parting,
     patience::Patience,
@@ -113,7 +114,14 @@ impl Watch {
         parting.telling(&apply);
         if !printer.is_json() {
             let elapsed = Some(started.elapsed());
-            end::report(&mut printer, &client, &apply, elapsed, &[]).await?;
+            end::report(
+                &mut printer,
+                &client,
+                &apply,
+                elapsed,
+                &Numbering::default(),
+            )
+            .await?;
         }
         Ok(end::verdict(&apply))
     }

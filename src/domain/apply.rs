@@ -90,6 +90,8 @@ pub struct Snapshot {
     pub counts: Counts,
     /// Whether nothing unsent is sent any more.
     pub cancelling: bool,
+    /// Whether its last device is stored.
+    pub sealed: bool,
     /// When it changed.
     pub at: OffsetDateTime,
 }

@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod device;
+pub mod judge;
 pub mod labels;
 pub mod lane;
 pub mod outcome;
@@ -19,6 +20,7 @@ pub mod submission;
 pub mod waiting;
 
 pub use apply::{AfterCheck, Apply, ApplyId, ApplyStatus, Snapshot};
+pub use judge::{Chunk, Gathered, Judge};
 pub use labels::Labels;
 pub use lane::Lane;
 pub use outcome::{Counts, Outcome};
@@ -26,7 +28,7 @@ pub use reason::{Reason, ReasonCode};
 pub use request::{Fingerprint, RequestKey};
 pub use round::{Phase, Round};
 pub use secret::DeviceSecret;
-pub use submission::Submission;
+pub use submission::{Heading, Submission};
 
 /// Devices stored in one row, and the most that the upstream takes in one check.
 ///

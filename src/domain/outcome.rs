@@ -131,6 +131,13 @@ impl Counts {
         self.by[place(to)] += std::mem::take(&mut self.by[place(from)]);
     }
 
+    /// So many more of each, in the order of [`Outcome::ALL`].
+    pub fn add(&mut self, more: [i32; 7]) {
+        for (count, more) in self.by.iter_mut().zip(more) {
+            *count += more;
+        }
+    }
+
     /// One device goes from one outcome to another.
     pub fn shift(&mut self, from: Outcome, to: Outcome) {
         self.by[place(from)] -= 1;

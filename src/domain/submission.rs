@@ -1,64 +1,36 @@
 //! A submission: what one CheckDevices hands over, judged by the local rules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
-    AfterCheck, ApplyStatus, CHUNK, Counts, DeviceSecret, Fingerprint, Labels, Ordinal,
-    device::{NewDevice, readable},
-    reason::Reason,
+    AfterCheck, ApplyStatus, Chunk, Counts, DeviceSecret, Fingerprint, Gathered, Judge, Labels,
+    Ordinal, device::NewDevice, reason::Reason,
 };
 
-/// Devices of one submission with what the local rules say of them.
-#[derive(Debug)]
-pub struct Submission {
+/// What is said of an apply besides its devices.
+#[derive(Clone, Debug)]
+pub struct Heading {
     /// The product.
     pub product_key: String,
     /// The instance; empty for none.
     pub iot_instance_id: String,
     /// What follows the check.
     pub after_check: AfterCheck,
+    /// Whether its devices bring their own secrets.
+    pub import: bool,
+    /// The key that seals those, as it is to be stored; none if there are none to seal.
+    pub data_key: Option<Vec<u8>>,
     /// What the submitter calls it.
     pub labels: Labels,
-    /// The names in the order given.
-    names: Vec<String>,
-    /// The nicknames in the same order; none when no device has one.
-    nicknames: Option<Vec<String>>,
-    /// What the devices of an import bring, in the same order.
-    import: Option<Import>,
-    /// The devices that break a rule, by rising ordinal.
-    refused: Vec<(Ordinal, Reason)>,
 }
 
-/// What the devices of an import bring.
-#[derive(Debug, Default)]
-struct Import {
-    /// Their serial numbers, empty for none.
-    sns: Vec<String>,
-    /// Their secrets until they are sealed. Of a device that breaks a rule none is kept.
-    secrets: Vec<DeviceSecret>,
-    /// A hash over the secrets as they were handed over.
-    hash: Option<Fingerprint>,
-    /// The key that sealed them, as it is to be stored.
-    data_key: Option<Vec<u8>>,
-    /// The secrets of each chunk, sealed; none where nothing can be sent.
-    sealed: Vec<Option<Vec<u8>>>,
-}
-
-/// A chunk's share of a submission.
+/// Devices of one submission with what the local rules say of them.
 #[derive(Debug)]
-pub struct ChunkOf<'a> {
-    /// Which chunk, from 0.
-    pub chunk_no: i32,
-    /// Its names.
-    pub names: &'a [String],
-    /// Its nicknames, if any device of the submission has one.
-    pub nicknames: Option<&'a [String]>,
-    /// Its serial numbers, if this is an import.
-    pub sns: Option<&'a [String]>,
-    /// Its secrets, sealed, if there are any that can be sent.
-    pub secrets: Option<&'a [u8]>,
-    /// Its devices that break a rule.
-    pub refused: &'a [(Ordinal, Reason)],
+pub struct Submission {
+    /// What is said of them all.
+    pub heading: Heading,
+    /// The devices. All chunks but the last are full.
+    chunks: Vec<Chunk>,
 }
 
 /// A device that breaks a rule.
@@ -76,135 +48,103 @@ pub struct Refusal<'a> {
     pub reason: &'a Reason,
 }
 
-impl Import {
-    /// Drops the secrets that will never be sent, after a hash was taken of them all.
-    fn forget_refused(&mut self, refused: &[(Ordinal, Reason)]) {
-        let all = self.secrets.iter().map(|secret| secret.reveal().as_bytes());
-        self.hash = Some(Fingerprint::of("secrets", all));
-        for (at, _) in refused {
-            self.secrets[*at as usize] = DeviceSecret::new(String::new());
-        }
-    }
-}
-
-impl Submission {
-    /// Judges devices in their order. There are no labels at first.
-    pub fn judge(
-        product_key: String,
-        iot_instance_id: String,
-        after_check: AfterCheck,
-        devices: impl ExactSizeIterator<Item: Into<NewDevice>>,
-    ) -> Self {
-        let size = devices.len();
-        let mut names = Vec::with_capacity(size);
-        let mut nicknames = Vec::with_capacity(size);
-        let mut import = None;
-        let mut refused = Vec::new();
-        for (ordinal, device) in (0..).zip(devices) {
-            let device = device.into();
-            refused.extend(device.judge().map(|reason| (ordinal, reason)));
-            names.push(readable(device.name));
-            nicknames.push(readable(device.nickname));
-            if let Some(brought) = device.brought {
-                let import = import.get_or_insert_with(Import::default);
-                import.sns.push(readable(brought.sn));
-                import.secrets.push(brought.secret);
-            }
-        }
-        refuse_duplicates(&names, &mut refused);
-        if let Some(import) = &mut import {
-            import.forget_refused(&refused);
-        }
-        let nicknames = nicknames
-            .iter()
-            .any(|nickname| !nickname.is_empty())
-            .then_some(nicknames);
-        Self {
-            product_key,
-            iot_instance_id,
-            after_check,
-            labels: Labels::default(),
-            names,
-            nicknames,
-            import,
-            refused,
-        }
-    }
-
-    /// Whether its devices bring their own secrets.
-    pub fn is_import(&self) -> bool {
-        self.import.is_some()
-    }
-
-    /// Seals the secrets with a data key, which is given as it is to be stored. Afterwards nothing
-    /// here shows them.
-    pub fn seal(&mut self, data_key: Vec<u8>, seal: impl Fn(&[DeviceSecret], i32) -> Vec<u8>) {
-        let Some(import) = &mut self.import else {
-            return;
-        };
-        let secrets = std::mem::take(&mut import.secrets);
-        import.sealed = (0..)
-            .zip(secrets.chunks(CHUNK))
-            .map(|(chunk_no, secrets)| {
-                let any = secrets.iter().any(|secret| !secret.reveal().is_empty());
-                any.then(|| seal(secrets, chunk_no))
-            })
-            .collect();
-        import.data_key = import
-            .sealed
-            .iter()
-            .any(Option::is_some)
-            .then_some(data_key);
-    }
-
-    /// The key that sealed its secrets, as it is to be stored; none if there are none.
-    pub fn data_key(&self) -> Option<&[u8]> {
-        self.import.as_ref()?.data_key.as_deref()
-    }
-
-    /// How many devices there are.
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// How many break a rule.
-    pub fn refused(&self) -> usize {
-        self.refused.len()
-    }
-
-    /// What it says, in a hash. Of an import it covers secrets, which are short enough to be guessed
-    /// from it: it must not be stored as it is.
-    pub fn fingerprint(&self) -> Fingerprint {
+impl Heading {
+    /// What it says, part by part.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
         let head = [
             self.product_key.as_bytes(),
             self.iot_instance_id.as_bytes(),
             self.after_check.as_str().as_bytes(),
         ];
-        let labels = self
-            .labels
-            .as_map()
+        let labels = self.labels.as_map().iter();
+        let labels = labels.flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]);
+        let import = self.import.then_some(&b"import"[..]);
+        head.into_iter().chain(labels).chain(import)
+    }
+
+    /// What it says, in a hash: the content of a request to upload.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of("UploadDevices", self.parts())
+    }
+}
+
+impl Submission {
+    /// Judges devices in their order, which bring no secrets. There are no labels.
+    pub fn judge(
+        product_key: String,
+        iot_instance_id: String,
+        after_check: AfterCheck,
+        devices: impl Iterator<Item = (String, String)>,
+    ) -> Self {
+        let heading = Heading {
+            product_key,
+            iot_instance_id,
+            after_check,
+            import: false,
+            data_key: None,
+            labels: Labels::default(),
+        };
+        Self::of(heading, devices)
+    }
+
+    /// The same, of which all is said already.
+    pub fn of(heading: Heading, devices: impl Iterator<Item: Into<NewDevice>>) -> Self {
+        let mut judge = Judge::default();
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let mut devices = devices.peekable();
+        while devices.peek().is_some() {
+            let mut gathered = Gathered::new(chunks.len() as i32);
+            while !gathered.is_full()
+                && let Some(device) = devices.next()
+            {
+                gathered.push(device);
+            }
+            let known = places(&judge.suspects(&gathered), &chunks);
+            chunks.push(judge.judge(gathered, &known));
+        }
+        Self { heading, chunks }
+    }
+
+    /// Seals the secrets with a data key, which is given as it is to be stored. Afterwards nothing
+    /// here shows them.
+    pub fn seal(&mut self, data_key: Vec<u8>, seal: impl Fn(&[DeviceSecret], i32) -> Vec<u8>) {
+        for chunk in &mut self.chunks {
+            chunk.seal(&seal);
+        }
+        let any = self.chunks.iter().any(|chunk| chunk.sealed.is_some());
+        self.heading.data_key = any.then_some(data_key);
+    }
+
+    /// How many devices there are.
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.names.len()).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// How many break a rule.
+    pub fn refused(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.refused.len()).sum()
+    }
+
+    /// What it says, in a hash. Of an import it covers secrets, which are short enough to be guessed
+    /// from it: it must not be stored as it is.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let brought = self
+            .chunks
             .iter()
-            .flat_map(|(key, value)| [key, value]);
-        let labels = labels.map(String::as_bytes);
-        let names = self.names.iter().map(String::as_bytes);
-        let nicknames = self.nicknames.iter().flatten().map(String::as_bytes);
-        let parts = head
-            .into_iter()
-            .chain(labels)
-            .chain([&b"names"[..]])
-            .chain(names);
-        let parts = parts.chain([&b"nicknames"[..]]).chain(nicknames);
-        let import = self.import.as_ref().map(|import| {
-            let sns = import.sns.iter().map(String::as_bytes);
-            let hash = import.hash.iter().map(|hash| &hash.0[..]);
-            [&b"import"[..]].into_iter().chain(sns).chain(hash)
-        });
-        Fingerprint::of("CheckDevices", parts.chain(import.into_iter().flatten()))
+            .filter_map(|chunk| chunk.brought.as_ref());
+        let brought = brought.map(|hash| &hash.0[..]);
+        let names = self.chunks.iter().flat_map(|chunk| &chunk.names);
+        let nicknames = self.chunks.iter().flat_map(Chunk::nicknames);
+        let parts = self.heading.parts().chain([&b"names"[..]]);
+        let parts = parts.chain(names.map(String::as_bytes));
+        let parts = parts.chain([&b"nicknames"[..]]);
+        let parts = parts.chain(nicknames.map(str::as_bytes));
+        Fingerprint::of("CheckDevices", parts.chain(brought))
     }
 
     /// Its devices by outcome before anything is sent.
@@ -224,68 +164,40 @@ impl Submission {
 
     /// The devices that break a rule, in their order.
     pub fn refusals(&self) -> impl Iterator<Item = Refusal<'_>> {
-        self.refused.iter().map(|(at, reason)| {
-            let place = *at as usize;
-            Refusal {
-                ordinal: *at,
-                name: &self.names[place],
-                nickname: self.nicknames.as_ref().map_or("", |all| &all[place]),
-                sn: self.import.as_ref().map_or("", |all| &all.sns[place]),
-                reason,
-            }
+        self.chunks.iter().flat_map(|chunk| {
+            chunk.refused.iter().map(|(at, reason)| {
+                let place = (at - chunk.first()) as usize;
+                Refusal {
+                    ordinal: *at,
+                    name: &chunk.names[place],
+                    nickname: chunk.nicknames.as_ref().map_or("", |all| &all[place]),
+                    sn: chunk.sns.as_ref().map_or("", |all| &all[place]),
+                    reason,
+                }
+            })
         })
     }
 
     /// The submission in chunks.
-    pub fn chunks(&self) -> impl Iterator<Item = ChunkOf<'_>> {
-        (0..)
-            .zip(self.names.chunks(CHUNK))
-            .map(|(chunk_no, names)| {
-                let first = chunk_no as usize * CHUNK;
-                let from = self
-                    .refused
-                    .partition_point(|(at, _)| (*at as usize) < first);
-                let to = self
-                    .refused
-                    .partition_point(|(at, _)| (*at as usize) < first + CHUNK);
-                let import = self.import.as_ref();
-                let theirs = first..first + names.len();
-                ChunkOf {
-                    chunk_no,
-                    names,
-                    nicknames: self.nicknames.as_ref().map(|all| &all[theirs.clone()]),
-                    sns: import.map(|import| &import.sns[theirs]),
-                    secrets: import
-                        .and_then(|import| import.sealed.get(chunk_no as usize)?.as_deref()),
-                    refused: &self.refused[from..to],
-                }
-            })
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
     }
 }
 
-/// Adds the devices whose name an earlier valid one has. A name that is refused anyway claims
-/// nothing, so its repetition keeps the reason of the rule that it breaks.
-fn refuse_duplicates(names: &[String], refused: &mut Vec<(Ordinal, Reason)>) {
-    let mut duplicates = Vec::new();
-    let mut first_of: HashMap<&str, Ordinal> = HashMap::with_capacity(names.len());
-    let mut next_refused = refused.iter().map(|(at, _)| *at).peekable();
-    for (ordinal, name) in (0..).zip(names) {
-        if next_refused.next_if_eq(&ordinal).is_some() {
-            continue;
-        }
-        match first_of.get(name.as_str()) {
-            Some(first) => duplicates.push((ordinal, Reason::duplicate(*first))),
-            None => drop(first_of.insert(name, ordinal)),
-        }
+/// Where these names are in chunks, as valid devices, of which no two have the same.
+fn places(names: &HashSet<String>, chunks: &[Chunk]) -> HashMap<String, Ordinal> {
+    if names.is_empty() {
+        return HashMap::new();
     }
-    refused.extend(duplicates);
-    refused.sort_by_key(|(at, _)| *at);
+    let valid = chunks.iter().flat_map(Chunk::valid);
+    let wanted = valid.filter(|(_, name)| names.contains(*name));
+    wanted.map(|(at, name)| (name.to_owned(), at)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ReasonCode, device};
+    use crate::domain::{CHUNK, ReasonCode, device::Brought};
 
     fn judged(names: &[&str]) -> Submission {
         let devices: Vec<(String, String)> = names
@@ -305,9 +217,8 @@ mod tests {
         let submission = judged(&["light-1", "light-2", "light-1", "light-1"]);
 
         let codes: Vec<_> = submission
-            .refused
-            .iter()
-            .map(|(at, reason)| (*at, reason.code, reason.first))
+            .refusals()
+            .map(|told| (told.ordinal, told.reason.code, told.reason.first))
             .collect();
         assert_eq!(
             codes,
@@ -324,9 +235,8 @@ mod tests {
 
         assert!(
             submission
-                .refused
-                .iter()
-                .all(|(_, r)| r.code == ReasonCode::NameCharacter)
+                .refusals()
+                .all(|told| told.reason.code == ReasonCode::NameCharacter)
         );
         assert_eq!(submission.refused(), 2);
     }
@@ -354,55 +264,51 @@ mod tests {
         assert_eq!(judged(&["no"]).status(), ApplyStatus::CheckFailed);
     }
 
-    #[test]
-    fn of_what_breaks_a_rule_no_secret_is_kept_and_the_others_are_sealed_by_chunk() {
-        let device = |name: String, secret: &str| NewDevice {
+    fn brings(name: String, secret: &str) -> NewDevice {
+        NewDevice {
             name,
             nickname: String::new(),
-            brought: Some(device::Brought {
+            brought: Some(Brought {
                 secret: DeviceSecret::new(secret.to_owned()),
                 sn: String::new(),
             }),
+        }
+    }
+
+    fn import(devices: Vec<NewDevice>) -> Submission {
+        let heading = Heading {
+            import: true,
+            ..judged(&["light-1"]).heading
         };
+        Submission::of(heading, devices.into_iter())
+    }
+
+    #[test]
+    fn of_what_breaks_a_rule_no_secret_is_kept_and_the_others_are_sealed_by_chunk() {
         let mut devices: Vec<_> = (0..CHUNK)
-            .map(|n| device(format!("light-{n}"), "s"))
+            .map(|n| brings(format!("light-{n}"), "s"))
             .collect();
-        devices[1] = device("light-0".into(), "canary-of-a-duplicate");
-        devices[2] = device("no".into(), "canary-of-a-bad-name");
-        devices.push(device("light-0".into(), "canary-alone-in-its-chunk"));
-        let devices = devices.into_iter();
-        let judged =
-            |devices| Submission::judge("a1".into(), String::new(), AfterCheck::Stop, devices);
-        let mut submission = judged(devices);
+        devices[1] = brings("light-0".into(), "canary-of-a-duplicate");
+        devices[2] = brings("no".into(), "canary-of-a-bad-name");
+        devices.push(brings("light-0".into(), "canary-alone-in-its-chunk"));
+        let mut submission = import(devices);
 
         submission.seal(b"key".to_vec(), |secrets, chunk_no| {
             let texts: Vec<_> = secrets.iter().map(|secret| secret.reveal()).collect();
             format!("{chunk_no} {}", texts.join(",")).into_bytes()
         });
 
-        assert_eq!(submission.data_key(), Some(&b"key"[..]));
-        let chunks: Vec<_> = submission.chunks().collect();
-        let sealed = str::from_utf8(chunks[0].secrets.unwrap()).unwrap();
+        assert_eq!(submission.heading.data_key.as_deref(), Some(&b"key"[..]));
+        let chunks = submission.chunks();
+        let sealed = str::from_utf8(chunks[0].sealed.as_deref().unwrap()).unwrap();
         assert!(sealed.starts_with("0 s,,,s,s,"), "{}", &sealed[..20]);
+        assert_eq!(chunks[1].sealed, None);
         assert!(!format!("{submission:?}").contains("canary"));
-        assert_eq!(chunks[1].secrets, None);
     }
 
     #[test]
     fn the_fingerprint_of_an_import_covers_its_secrets() {
-        let of = |secret: &str| {
-            let brought = device::Brought {
-                secret: DeviceSecret::new(secret.to_owned()),
-                sn: String::new(),
-            };
-            let device = NewDevice {
-                name: "light-1".into(),
-                nickname: String::new(),
-                brought: Some(brought),
-            };
-            let one = [device].into_iter();
-            Submission::judge("a1".into(), String::new(), AfterCheck::Stop, one).fingerprint()
-        };
+        let of = |secret: &str| import(vec![brings("light-1".into(), secret)]).fingerprint();
 
         assert_eq!(of("s-1"), of("s-1"));
         assert_ne!(of("s-1"), of("s-2"));
@@ -420,7 +326,7 @@ mod tests {
 
         let submission = judged(&refs);
 
-        let chunks: Vec<_> = submission.chunks().collect();
+        let chunks = submission.chunks();
         assert_eq!(
             chunks.iter().map(|c| c.names.len()).collect::<Vec<_>>(),
             [CHUNK, 5]

@@ -34,6 +34,8 @@ pub enum WaitKind {
     Caller,
     /// Word of devices that may have been registered.
     Reconcile,
+    /// Its upload, which is not sealed.
+    Upload,
     /// The account.
     BlockedAccount,
     /// A permission for one action.
@@ -51,6 +53,21 @@ pub struct Waiting {
     pub text: String,
     /// When it is expected to end or to be tried again, if anybody knows.
     pub until: Option<OffsetDateTime>,
+}
+
+impl Waiting {
+    /// For an upload to go on, whatever its rounds wait for: nobody else will settle the apply.
+    pub fn for_upload(stored: i32) -> Self {
+        let text = format!(
+            "{stored} devices are stored and the upload is not sealed; send the others and the seal \
+             (UploadDevices with the apply_id, or the upload as it was begun), or call CancelApply"
+        );
+        Self {
+            kind: WaitKind::Upload,
+            text,
+            until: None,
+        }
+    }
 }
 
 /// The rounds of an apply that are in one phase.

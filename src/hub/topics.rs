@@ -120,6 +120,7 @@ mod tests {
             status: ApplyStatus::Check,
             counts: Counts::pending(1),
             cancelling: false,
+            sealed: true,
             at: OffsetDateTime::UNIX_EPOCH,
         };
         (APPLY, Ok(snapshot))

@@ -31,6 +31,7 @@ pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
         update_time: Some(timestamp(at.at)),
         settled: at.status.is_settled(),
         cancelling: at.cancelling && !at.status.is_settled(),
+        sealed: at.sealed,
         labels: labels(&apply.labels),
         import: apply.import,
     }
@@ -44,6 +45,7 @@ pub(super) fn waiting_for(waiting: Waiting) -> pb::WaitingFor {
         WaitKind::Retry => pb::WaitCode::Retry,
         WaitKind::Caller => pb::WaitCode::Caller,
         WaitKind::Reconcile => pb::WaitCode::Reconcile,
+        WaitKind::Upload => pb::WaitCode::Upload,
         WaitKind::BlockedAccount => pb::WaitCode::BlockedAccount,
         WaitKind::BlockedAction => pb::WaitCode::BlockedAction,
         WaitKind::BlockedProduct => pb::WaitCode::BlockedProduct,
@@ -58,15 +60,16 @@ pub(super) fn waiting_for(waiting: Waiting) -> pb::WaitingFor {
 /// What a submission would be, and which of its devices break a rule.
 pub(super) fn judged(submission: &Submission) -> pb::CheckDevicesResponse {
     let now = submission.status();
+    let heading = &submission.heading;
     let apply = pb::Apply {
-        product_key: submission.product_key.clone(),
-        iot_instance_id: submission.iot_instance_id.clone(),
+        product_key: heading.product_key.clone(),
+        iot_instance_id: heading.iot_instance_id.clone(),
         status: status(now).into(),
         counts: Some(counts(&submission.counts())),
-        after_check: after_check(submission.after_check).into(),
+        after_check: after_check(heading.after_check).into(),
         settled: now.is_settled(),
-        labels: labels(&submission.labels),
-        import: submission.is_import(),
+        labels: labels(&heading.labels),
+        import: heading.import,
         ..Default::default()
     };
     let refused = submission.refusals().take(REFUSED).map(|told| pb::Device {
@@ -229,6 +232,7 @@ mod tests {
             status: ApplyStatus::Create,
             counts,
             cancelling: true,
+            sealed: true,
             at: created_at,
         };
 

@@ -48,8 +48,8 @@ impl Complaints {
         self.add_args(
             format_args!("devices"),
             format_args!(
-                "holds {size} devices and at most 100,000 are taken at once; split them into \
-                 several applies"
+                "holds {size} devices and at most 100,000 are taken at once; use UploadDevices, or \
+                 split them into several applies"
             ),
         );
     }

@@ -1,14 +1,16 @@
 //! Messages as values of the domain, or a refusal that names every field that is wrong.
 
+use std::collections::HashMap;
+
 use tonic::Status;
 
 use super::{complaints::Complaints, imports};
 use crate::{
-    domain::{AfterCheck, ApplyId, Submission, apply::Until, pattern::Pattern},
+    domain::{AfterCheck, ApplyId, Heading, Submission, apply::Until, pattern::Pattern},
     proto as pb,
 };
 
-/// Devices of one apply. More take several applies.
+/// Devices of one message. More are uploaded.
 pub(super) const DEVICES: usize = 100_000;
 
 /// Characters of a product key and of an instance.
@@ -17,15 +19,13 @@ const KEY: usize = 64;
 /// Judges the devices of a request that is fine by itself.
 pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission, Status> {
     let mut complaints = Complaints::default();
-    if !is_key(&request.product_key) {
-        complaints.add("product_key", "must have 1 to 64 letters, digits, - and _");
-    }
-    if !request.iot_instance_id.is_empty() && !is_key(&request.iot_instance_id) {
-        complaints.add(
-            "iot_instance_id",
-            "must be empty or have up to 64 letters, digits, - and _",
-        );
-    }
+    let heading = heading(
+        request.product_key,
+        request.iot_instance_id,
+        request.after_check,
+        request.labels,
+        &mut complaints,
+    );
     let generated = generated(
         request.generated.as_ref(),
         &request.devices,
@@ -37,8 +37,47 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
         1..=DEVICES => {}
         size => complaints.about_devices(size),
     }
-    imports::complain(&request, &mut complaints);
-    let after_check = match pb::AfterCheck::try_from(request.after_check) {
+    imports::complain(&request.devices, request.import, &mut complaints);
+    if request.import && request.generated.is_some() {
+        complaints.add(
+            "import",
+            "needs devices with their secrets; leave out generated",
+        );
+    }
+    complaints.refuse()?;
+    let import = request.import;
+    let heading = Heading { import, ..heading };
+    Ok(match generated {
+        Some(names) => {
+            let devices = names.into_iter().map(|name| (name, String::new()));
+            Submission::of(heading, devices)
+        }
+        None => {
+            let devices = request.devices.into_iter();
+            let devices = devices.map(|device| imports::device(device, import));
+            Submission::of(heading, devices)
+        }
+    })
+}
+
+/// What is said of an apply besides its devices; not to be used after a complaint.
+pub(super) fn heading(
+    product_key: String,
+    iot_instance_id: String,
+    after_check: i32,
+    labels: HashMap<String, String>,
+    complaints: &mut Complaints,
+) -> Heading {
+    if !is_key(&product_key) {
+        complaints.add("product_key", "must have 1 to 64 letters, digits, - and _");
+    }
+    if !iot_instance_id.is_empty() && !is_key(&iot_instance_id) {
+        complaints.add(
+            "iot_instance_id",
+            "must be empty or have up to 64 letters, digits, - and _",
+        );
+    }
+    let after_check = match pb::AfterCheck::try_from(after_check) {
         Ok(pb::AfterCheck::Unspecified | pb::AfterCheck::Stop) => AfterCheck::Stop,
         Ok(pb::AfterCheck::RegisterIfAllValid) => AfterCheck::RegisterIfAllValid,
         Ok(pb::AfterCheck::RegisterValid) => AfterCheck::RegisterValid,
@@ -47,22 +86,14 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
             AfterCheck::Stop
         }
     };
-    let labels = complaints.about_labels(request.labels);
-    complaints.refuse()?;
-    let (product_key, instance) = (request.product_key, request.iot_instance_id);
-    let mut submission = match generated {
-        Some(names) => {
-            let devices = names.into_iter().map(|name| (name, String::new()));
-            Submission::judge(product_key, instance, after_check, devices)
-        }
-        None => {
-            let devices = request.devices.into_iter();
-            let devices = devices.map(|device| imports::device(device, request.import));
-            Submission::judge(product_key, instance, after_check, devices)
-        }
-    };
-    submission.labels = labels;
-    Ok(submission)
+    Heading {
+        product_key,
+        iot_instance_id,
+        after_check,
+        import: false,
+        data_key: None,
+        labels: complaints.about_labels(labels),
+    }
 }
 
 /// The names to make, if that is what is asked for and nothing is wrong with it.
@@ -170,7 +201,7 @@ mod tests {
         let submission = submission(request(3)).unwrap();
 
         assert_eq!((submission.len(), submission.refused()), (3, 0));
-        assert_eq!(submission.after_check, AfterCheck::Stop);
+        assert_eq!(submission.heading.after_check, AfterCheck::Stop);
     }
 
     #[test]
@@ -193,7 +224,7 @@ mod tests {
 
         assert_eq!(
             fields(&refused.unwrap_err()),
-            ["product_key", "iot_instance_id", "devices", "after_check"]
+            ["product_key", "iot_instance_id", "after_check", "devices"]
         );
     }
 
@@ -211,7 +242,7 @@ mod tests {
         };
 
         let three = made(3, "light-{seq:06}", 0).unwrap();
-        let chunk = three.chunks().next().unwrap();
+        let chunk = &three.chunks()[0];
         assert_eq!(
             chunk.names,
             ["light-000001", "light-000002", "light-000003"]
@@ -253,7 +284,7 @@ mod tests {
         assert!(
             refused
                 .message()
-                .contains("split them into several applies"),
+                .contains("use UploadDevices, or split them into several applies"),
             "{refused}"
         );
     }

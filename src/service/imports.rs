@@ -7,30 +7,24 @@ use tonic_types::StatusExt as _;
 use super::{Service, complaints::Complaints, requests, status};
 use crate::{
     domain::{
-        DeviceSecret, Fingerprint, RequestKey, Submission,
+        Apply, DeviceSecret, Fingerprint, Heading, RequestKey, Submission,
         device::{Brought, NewDevice},
     },
     proto as pb,
-    vault::{Error, Vault},
+    vault::{DataKey, Error, Vault},
 };
 
 /// Complains about what would be lost: secrets of devices that are not imported, and what an import
 /// does not take.
-pub(super) fn complain(request: &pb::CheckDevicesRequest, complaints: &mut Complaints) {
-    if request.import && request.generated.is_some() {
-        complaints.add(
-            "import",
-            "needs devices with their secrets; leave out generated",
-        );
-    }
-    for (at, device) in request.devices.iter().enumerate() {
+pub(super) fn complain(devices: &[pb::NewDevice], import: bool, complaints: &mut Complaints) {
+    for (at, device) in devices.iter().enumerate() {
         let mut about = |field: &str, what: &str| {
             complaints.add_args(
                 format_args!("devices[{at}].{field}"),
                 format_args!("{what}"),
             );
         };
-        if request.import {
+        if import {
             if !device.nickname.is_empty() {
                 about(
                     "nickname",
@@ -70,7 +64,7 @@ impl Service {
         submission: &Submission,
     ) -> Result<RequestKey, Status> {
         let mut key = requests::key(id, submission.fingerprint());
-        if submission.is_import() {
+        if submission.heading.import {
             key.fingerprint = self.keyed(&key).await?;
         }
         Ok(key)
@@ -91,11 +85,32 @@ impl Service {
 
     /// Seals the secrets of an import under a new data key.
     pub(super) fn seal(&self, submission: &mut Submission) -> Result<(), Status> {
-        if submission.is_import() {
+        if submission.heading.import {
             let (key, wrapped) = self.vault.new_data_key().map_err(closed)?;
             submission.seal(wrapped.0, |secrets, chunk_no| key.seal(secrets, chunk_no));
         }
         Ok(())
+    }
+}
+
+impl Service {
+    /// Gives an upload of an import its data key, as it is to be stored.
+    pub(super) fn key_upload(&self, heading: &mut Heading) -> Result<(), Status> {
+        if heading.import {
+            let (_, wrapped) = self.vault.new_data_key().map_err(closed)?;
+            heading.data_key = Some(wrapped.0);
+        }
+        Ok(())
+    }
+
+    /// The data key of an apply that is uploaded, which an earlier stream may have made.
+    pub(super) async fn upload_key(&self, apply: &Apply) -> Result<Option<DataKey>, Status> {
+        if !apply.import {
+            return Ok(None);
+        }
+        let wrapped = self.store.data_key(apply.id).await.map_err(status::of)?;
+        let key = self.vault.unwrap(&wrapped.unwrap_or_default());
+        key.map(Some).map_err(closed)
     }
 }
 
@@ -119,8 +134,7 @@ fn closed(error: Error) -> Status {
         Error::UnknownKey(_) => (
             "SECRET_KEY_MISSING",
             format!(
-                "the request cannot be compared with the one before: {error}; or take a new \
-                     request_id"
+                "the request is about one that came before, and {error}; or take a new request_id"
             ),
         ),
         Error::Damaged => {

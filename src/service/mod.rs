@@ -28,6 +28,7 @@ mod status;
 mod submissions;
 mod submit;
 mod transport;
+mod upload;
 mod waits;
 mod watch;
 
@@ -36,7 +37,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     credentials::Credentials,
@@ -80,6 +81,27 @@ pub struct Options {
     #[arg(long, env = "REGISTRAR_SUBMISSIONS_AT_ONCE", default_value_t = 64)]
     pub submissions_at_once: u32,
 
+    /// Uploads that are read and stored at a time; more are refused until there are fewer. Each takes
+    /// some 20 MB, and 18 bytes for each device of its apply
+    #[arg(long, env = "REGISTRAR_UPLOADS_AT_ONCE", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub uploads_at_once: u32,
+
+    /// Devices that one upload may have. At most 1000000000
+    #[arg(long, env = "REGISTRAR_MAX_UPLOAD_DEVICES", default_value_t = 3_000_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    pub max_upload_devices: u32,
+
+    /// How long an upload may take to send a message, or to take an answer, before its stream is
+    /// ended. It may be resumed
+    #[arg(
+        long,
+        env = "REGISTRAR_UPLOAD_IDLE",
+        default_value = "60s",
+        value_parser = humantime::parse_duration
+    )]
+    pub upload_idle: Duration,
+
     /// Exports that are made at a time; more are refused. Each takes up to some 30 MB
     #[arg(long, env = "REGISTRAR_EXPORTS_AT_ONCE", default_value_t = 8)]
     pub exports_at_once: u32,
@@ -94,7 +116,7 @@ pub struct Options {
     pub heartbeat: Duration,
 
     /// How long a call may take from its first byte to its answer. Watches and exports last as
-    /// long as they like
+    /// long as they like, and uploads as long as they go on
     #[arg(
         long,
         env = "REGISTRAR_CALL_TIMEOUT",
@@ -121,6 +143,7 @@ pub struct Service {
     /// Exports that may be made at one time.
     exports: Arc<Semaphore>,
     waits: Arc<waits::Waits>,
+    uploads: upload::Uploads,
 }
 
 impl Service {
@@ -147,12 +170,14 @@ impl Service {
             openings,
             exports: Arc::new(Semaphore::new(options.exports_at_once as usize)),
             waits: Arc::default(),
+            uploads: upload::Uploads::new(options),
         }
     }
 }
 
 #[tonic::async_trait]
 impl RegistrarService for Service {
+    type UploadDevicesStream = upload::Answers;
     type WatchApplyStream = BoxStream<'static, Result<pb::WatchApplyResponse, Status>>;
 
     type ExportDevicesStream = BoxStream<'static, Result<pb::ExportDevicesResponse, Status>>;
@@ -162,6 +187,13 @@ impl RegistrarService for Service {
         request: Request<pb::CheckDevicesRequest>,
     ) -> Result<Response<pb::CheckDevicesResponse>, Status> {
         self.submit(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn upload_devices(
+        &self,
+        request: Request<Streaming<pb::UploadDevicesRequest>>,
+    ) -> Result<Response<Self::UploadDevicesStream>, Status> {
+        self.upload(request.into_inner()).map(Response::new)
     }
 
     async fn register(

@@ -3,6 +3,8 @@
 //! Unpacked, a device without a name is 24 times as large as packed: 16 MiB of them would take
 //! half a gigabyte only to be refused.
 
+pub(super) mod upload;
+
 use std::iter;
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -68,15 +70,16 @@ pub(super) fn not_text(message: &[u8]) -> Option<Status> {
         wrong.next()
     };
     let field = of_request.or_else(of_device)?;
+    Some(about_text(&field))
+}
+
+/// The refusal of a message for a text in it that is not UTF-8.
+fn about_text(field: &str) -> Status {
     let what = "is not UTF-8; convert the text before it is sent";
     let mut details = unreadable().get_error_details();
-    details.add_bad_request_violation(&field, what);
+    details.add_bad_request_violation(field, what);
     let code = unreadable().code();
-    Some(Status::with_error_details(
-        code,
-        format!("{field} {what}"),
-        details,
-    ))
+    Status::with_error_details(code, format!("{field} {what}"), details)
 }
 
 /// The first of these texts that is not UTF-8.

@@ -18,13 +18,14 @@ use tonic::{
 };
 use tower::layer::layer_fn;
 
-use super::{Health, MAX_SMALL_MESSAGE, Service, submissions::Api, transport::Transport};
+use super::{Health, MAX_SMALL_MESSAGE, Service, submissions::Api, transport::Transport, upload};
 use crate::proto::DESCRIPTORS;
 
-/// The streams that end when they are told of a stop, for those who read them.
-const STREAMS: [&str; 2] = [
+/// The calls that may never end by themselves, because nobody reads what they answer.
+const STREAMS: [&str; 3] = [
     "/registrar.v1.RegistrarService/WatchApply",
     "/registrar.v1.RegistrarService/ExportDevices",
+    upload::PATH,
 ];
 
 /// A peer that is silent for so long is asked for a sign of life, and is gone if it gives none in
@@ -32,15 +33,15 @@ const STREAMS: [&str; 2] = [
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// When a server stops, its watchers are told so at once, and have this long to take it: so many
+/// When a server stops, its streams are told so at once, and have this long to take it: so many
 /// short waits, begun anew whenever one of them has. Short, since a machine that stalls for longer
 /// than all of them stalls for one, and then the watchers have the others.
 const TAKEN_WITHIN: u32 = 20;
 const SHORT_WAIT: Duration = Duration::from_millis(100);
 
-/// Serves until the service is told to stop, then ends every watch and export with UNAVAILABLE and
-/// finishes the other calls. Gives up on those after `grace`, and on streams that are not read some
-/// 2 s after the others are gone.
+/// Serves until the service is told to stop, then ends every watch, upload and export with
+/// UNAVAILABLE and finishes the other calls. Gives up on those after `grace`, and on streams that
+/// nobody reads some 2 s after the others are gone.
 pub async fn serve(
     service: Service,
     listener: TcpListener,
@@ -160,8 +161,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_stream = STREAMS.contains(&request.uri().path());
-        let counting = Counting::new(match is_stream {
+        let counting = Counting::new(match STREAMS.contains(&request.uri().path()) {
             true => &self.open.streams,
             false => &self.open.others,
         });

@@ -38,6 +38,20 @@ pub(super) fn of(error: Error) -> Status {
             [],
         ),
         Error::QueueFull { queued, most } => queue_full(queued, most),
+        Error::UploadTakenOver(id) => taken_over(id),
+        Error::UploadCancelled(id) => unfit(
+            "APPLY_CANCELLED",
+            id,
+            "was cancelled and takes no devices; upload them as a new apply, with another request_id",
+        ),
+        Error::UploadSealed { apply, total } => unfit(
+            "APPLY_SEALED",
+            apply,
+            &format!(
+                "is sealed with {total} devices and takes no more; upload others as a new apply, with \
+                 another request_id"
+            ),
+        ),
         Error::Unreachable(_) => {
             tracing::debug!(error = &error as &dyn StdError, "a call found no database");
             unavailable(
@@ -219,9 +233,24 @@ fn not_acceptable(id: ApplyId, status: ApplyStatus, refusal: Refusal) -> Status 
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
+fn taken_over(id: ApplyId) -> Status {
+    let message = "a newer stream of this upload has taken over; leave it to that one, or call again \
+                   to take it back";
+    let metadata = [("apply_id", id.to_string())];
+    Status::with_error_details(Code::Aborted, message, info("UPLOAD_TAKEN_OVER", metadata))
+}
+
+/// An apply that cannot be uploaded as it stands.
+fn unfit(reason: &str, id: ApplyId, what_to_do: &str) -> Status {
+    let message = format!("apply {id} {what_to_do}");
+    let mut details = info(reason, [("apply_id", id.to_string())]);
+    details.add_precondition_failure_violation(reason, format!("applies/{id}"), message.clone());
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
 fn queue_full(queued: i64, most: i64) -> Status {
     let message = format!(
-        "{queued} devices are on their way and this server takes at most {most}; nothing was \
+        "{queued} devices are on their way and this server takes at most {most}; these were not \
          stored, submit them again later"
     );
     let metadata = [("queued", queued.to_string()), ("most", most.to_string())];
@@ -231,7 +260,7 @@ fn queue_full(queued: i64, most: i64) -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
-fn unavailable(
+pub(super) fn unavailable(
     reason: &str,
     message: &str,
     metadata: impl IntoIterator<Item = (&'static str, String)>,
@@ -273,6 +302,12 @@ mod tests {
             of(Error::NoSuchApply(APPLY)),
             of(corrupt()),
             of(Error::QueueFull { queued: 9, most: 8 }),
+            of(Error::UploadTakenOver(APPLY)),
+            of(Error::UploadCancelled(APPLY)),
+            of(Error::UploadSealed {
+                apply: APPLY,
+                total: 9,
+            }),
             invalid(vec![FieldViolation::new("devices", "is empty")], 0),
             from_the_future(APPLY, 9, 4),
             stopping(APPLY, 3),

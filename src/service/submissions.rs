@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use prost::{Message as _, bytes::Buf as _};
 use tokio::sync::Semaphore;
@@ -19,7 +19,7 @@ use tonic::{
 };
 use tonic_prost::ProstEncoder;
 
-use super::{MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, packed, transport::unreadable};
+use super::{MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, packed, transport::unreadable, upload};
 use crate::proto::{
     CheckDevicesRequest, CheckDevicesResponse, registrar_service_server::RegistrarServiceServer,
 };
@@ -27,7 +27,7 @@ use crate::proto::{
 /// The path of the call.
 pub(super) const PATH: &str = "/registrar.v1.RegistrarService/CheckDevices";
 
-/// The whole API, with submissions on a way of their own.
+/// The whole API, with submissions and uploads on ways of their own.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     service: Service,
@@ -63,10 +63,12 @@ impl tower::Service<Request<Body>> for Api {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path() != PATH {
-            return self.others.call(request);
-        }
         let (service, places) = (self.service.clone(), self.places.clone());
+        match request.uri().path() {
+            PATH => {}
+            upload::PATH => return Box::pin(upload::serve(service, request).map(Ok)),
+            _ => return self.others.call(request),
+        }
         Box::pin(async move {
             // Taken before the body is read: until then a caller holds no more than a window.
             let _place = places.acquire().await.expect("never closed");

@@ -43,16 +43,48 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        // Somebody may have come for it meanwhile.
+        self.cancel_those(&ids, |apply| {
+            use ApplyStatus::{CheckFailed, CheckSuccess};
+            matches!(apply.standing.status, CheckSuccess | CheckFailed)
+        })
+        .await
+    }
+
+    /// Cancels uploads that are not sealed and of which no device was stored for so long, up to
+    /// `most` of them. Returns how many those were.
+    pub async fn cancel_unsealed(&self, idle: Duration, most: i64) -> Result<u64, Error> {
+        let ids = sqlx::query_scalar!(
+            r#"SELECT apply_id FROM applies
+               WHERE account = $1 AND NOT sealed AND status = 'CHECK'
+                 AND stored_at < now() - make_interval(secs => $2)
+               ORDER BY stored_at LIMIT $3"#,
+            self.account,
+            seconds(idle),
+            most,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        self.cancel_those(&ids, |apply| {
+            !apply.standing.sealed && apply.stored_ago > seconds(idle)
+        })
+        .await
+    }
+
+    /// Cancels those of these applies that are still to be, once they are locked. Returns how many.
+    async fn cancel_those(
+        &self,
+        ids: &[i64],
+        is_due: impl Fn(&follow::Locked) -> bool,
+    ) -> Result<u64, Error> {
         let mut cancelled = 0;
-        for id in ids.into_iter().map(ApplyId) {
+        for id in ids.iter().copied().map(ApplyId) {
             let mut tx = self.pool.begin().await?;
             let mut locked = match follow::Locked::lock(&mut tx, id).await {
                 Err(Error::NoSuchApply(_)) => continue,
                 locked => locked?,
             };
-            let status = locked.standing.status;
-            // Somebody may have come for it meanwhile.
-            if matches!(status, ApplyStatus::CheckSuccess | ApplyStatus::CheckFailed) {
+            if may_cancel(&locked.standing) && is_due(&locked) {
                 cancel(&mut tx, &mut locked).await?;
                 tx.commit().await?;
                 cancelled += 1;

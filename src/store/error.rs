@@ -35,6 +35,20 @@ pub enum Error {
         /// How many there may be.
         most: i64,
     },
+    /// A newer stream uploads the apply now; nothing was written.
+    #[error("a newer stream of the upload of apply {0} has taken over")]
+    UploadTakenOver(ApplyId),
+    /// The apply is being cancelled, or was.
+    #[error("apply {0} was cancelled and takes no devices")]
+    UploadCancelled(ApplyId),
+    /// The apply is sealed.
+    #[error("apply {apply} is sealed with {total} devices and takes no more")]
+    UploadSealed {
+        /// Which.
+        apply: ApplyId,
+        /// How many devices it has.
+        total: i32,
+    },
     /// Another step has the round now; nothing was written.
     #[error("the lease on round {round_no} of apply {apply} was lost")]
     LeaseLost {

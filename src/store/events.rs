@@ -23,6 +23,7 @@ pub(super) struct EventRow {
     pub(super) unknown: i32,
     pub(super) cancelled: i32,
     pub(super) cancelling: bool,
+    pub(super) sealed: bool,
 }
 
 impl TryFrom<EventRow> for (ApplyId, Snapshot) {
@@ -43,6 +44,7 @@ impl TryFrom<EventRow> for (ApplyId, Snapshot) {
             status: row.status.parse()?,
             counts,
             cancelling: row.cancelling,
+            sealed: row.sealed,
             at: row.at,
         };
         Ok((ApplyId(row.apply_id), snapshot))
@@ -73,7 +75,7 @@ impl Store {
             seen.iter().map(|(id, revision)| (id.0, *revision)).unzip();
         let rows = sqlx::query_as!(
             EventRow,
-            r#"SELECT e.apply_id, e.revision, e.status, e.at, e.cancelling,
+            r#"SELECT e.apply_id, e.revision, e.status, e.at, e.cancelling, e.sealed,
                       e.total - e.valid - e.invalid - e.created - e.failed - e.unknown
                           - e.cancelled AS "pending!",
                       e.valid, e.invalid, e.created, e.failed, e.unknown, e.cancelled

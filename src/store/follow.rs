@@ -17,6 +17,10 @@ pub(super) const CHECK_GOOD_FOR_SECONDS: f64 = 3600.0;
 pub(super) struct Locked {
     pub(super) id: ApplyId,
     pub(super) standing: Standing,
+    /// The number of the latest stream that uploads it; 0 if it came otherwise.
+    pub(super) uploads: i32,
+    /// How many seconds ago its latest devices were stored.
+    pub(super) stored_ago: f64,
 }
 
 impl Locked {
@@ -26,7 +30,8 @@ impl Locked {
         id: ApplyId,
     ) -> Result<Self, Error> {
         let row = sqlx::query!(
-            r#"SELECT status, after_check, sealed, cancelling,
+            r#"SELECT status, after_check, sealed, cancelling, uploads,
+                      extract(epoch FROM now() - stored_at)::float8 AS "stored_ago!",
                       total - valid - invalid - created - failed - unknown - cancelled AS "pending!",
                       valid, invalid, created, failed, unknown, cancelled
                FROM applies WHERE apply_id = $1 FOR NO KEY UPDATE"#,
@@ -51,7 +56,12 @@ impl Locked {
             cancelling: row.cancelling,
             counts,
         };
-        Ok(Self { id, standing })
+        Ok(Self {
+            id,
+            standing,
+            uploads: row.uploads,
+            stored_ago: row.stored_ago,
+        })
     }
 
     /// Decides the status that follows, releases held rounds if they may go on, and writes the
@@ -118,19 +128,21 @@ impl Locked {
                    UPDATE applies
                    SET status = $2, revision = revision + 1, updated_at = clock_timestamp(),
                        valid = $3, invalid = $4, created = $5, failed = $6, unknown = $7,
-                       cancelled = $8, cancelling = $9,
+                       cancelled = $8, cancelling = $9, sealed = $10, total = $11,
+                       stored_at = CASE WHEN total = $11 THEN stored_at ELSE now() END,
                        -- It ends with the last secret that it has sealed.
-                       data_key = CASE WHEN data_key IS NOT NULL AND EXISTS (
-                                            SELECT FROM chunks AS c
-                                            WHERE c.apply_id = $1 AND c.secrets IS NOT NULL)
+                       data_key = CASE WHEN data_key IS NOT NULL
+                                            AND (NOT $10 AND $2 <> 'CANCELLED' OR EXISTS (
+                                                 SELECT FROM chunks AS c
+                                                 WHERE c.apply_id = $1 AND c.secrets IS NOT NULL))
                                        THEN data_key END
                    WHERE apply_id = $1
                    RETURNING *
                )
                INSERT INTO events (apply_id, revision, status, total, valid, invalid, created,
-                                   failed, unknown, cancelled, cancelling, at)
+                                   failed, unknown, cancelled, cancelling, sealed, at)
                SELECT apply_id, revision, status, total, valid, invalid, created, failed, unknown,
-                      cancelled, cancelling, updated_at
+                      cancelled, cancelling, sealed, updated_at
                FROM now_is
                RETURNING revision, at"#,
             self.id.0,
@@ -142,6 +154,8 @@ impl Locked {
             self.standing.counts.of(Outcome::Unknown),
             self.standing.counts.of(Outcome::Cancelled),
             self.standing.cancelling,
+            self.standing.sealed,
+            self.standing.counts.total(),
         )
         .fetch_one(&mut **tx)
         .await?;
@@ -150,6 +164,7 @@ impl Locked {
             status: self.standing.status,
             counts: self.standing.counts,
             cancelling: self.standing.cancelling,
+            sealed: self.standing.sealed,
             at: row.at,
         })
     }

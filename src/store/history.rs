@@ -87,7 +87,7 @@ async fn events(
 ) -> Result<Vec<Entry>, Error> {
     let rows = sqlx::query_as!(
         EventRow,
-        r#"SELECT cancelling, apply_id, revision, status, at,
+        r#"SELECT cancelling, sealed, apply_id, revision, status, at,
                   total - valid - invalid - created - failed - unknown - cancelled AS "pending!",
                   valid, invalid, created, failed, unknown, cancelled
            FROM events

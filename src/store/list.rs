@@ -42,7 +42,8 @@ impl Store {
         let rows = sqlx::query_as!(
             ApplyRow,
             r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
-                      valid, invalid, created, failed, unknown, cancelled, cancelling, created_at,
+                      valid, invalid, created, failed, unknown, cancelled, cancelling, sealed,
+                      created_at,
                       updated_at, import,
                       labels::text AS "labels!"
                FROM applies
@@ -71,7 +72,8 @@ impl Store {
         let rows = sqlx::query_as!(
             ApplyRow,
             r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
-                      valid, invalid, created, failed, unknown, cancelled, cancelling, created_at,
+                      valid, invalid, created, failed, unknown, cancelled, cancelling, sealed,
+                      created_at,
                       updated_at, import,
                       labels::text AS "labels!"
                FROM applies

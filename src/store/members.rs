@@ -90,7 +90,8 @@ impl Store {
             let mut sns = row.sns.map(Vec::into_iter);
             let mut places = Vec::new();
             if nicknames.is_some() {
-                members.nicknames.get_or_insert_default();
+                let none_so_far = || vec![String::new(); members.names.len()];
+                members.nicknames.get_or_insert_with(none_so_far);
             }
             for ((at, name), letter) in (chunk_no * CHUNK as Ordinal..)
                 .zip(row.names)

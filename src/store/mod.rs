@@ -5,7 +5,7 @@
 //! order: the apply, its rounds, and last blocks and lanes; a claim locks a round and the blocks
 //! that it probes.
 //!
-//! The walks: [`Store::submit`] and [`Store::accept`] write what callers ask for, [`Store::claim`]
+//! The walks: [`Store::submit`], [`Store::append`] and [`Store::accept`] write what callers ask for, [`Store::claim`]
 //! and [`Store::record`] take a round one step further, [`Store::events_after`] tells what changed.
 
 mod accept;
@@ -36,6 +36,7 @@ mod retention;
 mod retry;
 mod rewrap;
 mod submit;
+mod upload;
 mod waiting;
 
 use std::time::Duration;
@@ -65,6 +66,7 @@ pub use read::{DeviceRow, DevicesOfChunk, DevicesPage};
 pub use record::{CallMade, Record};
 pub use retention::Retention;
 pub use rewrap::WrappedKey;
+pub use upload::Upload;
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");

@@ -77,11 +77,13 @@ impl Store {
             .map_err(|queued| Error::QueueFull { queued, most })
     }
 
-    /// The devices of unsettled applies that are still on their way.
+    /// The devices of unsettled applies that are still on their way. Those of an upload that is not
+    /// sealed are so until they are checked: nothing moves them on but its own going on, which a
+    /// queue that they fill would refuse.
     async fn queued(&self) -> Result<i64, Error> {
         let devices = sqlx::query_scalar!(
-            r#"SELECT coalesce(sum(total - invalid - created - failed - unknown - cancelled), 0)
-                      AS "devices!"
+            r#"SELECT coalesce(sum(total - invalid - created - failed - unknown - cancelled
+                                   - CASE WHEN sealed THEN 0 ELSE valid END), 0) AS "devices!"
                FROM applies
                WHERE account = $1 AND status IN ('CHECK', 'CREATE')"#,
             self.account,

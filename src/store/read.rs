@@ -63,6 +63,7 @@ pub(super) struct ApplyRow {
     pub(super) unknown: i32,
     pub(super) cancelled: i32,
     pub(super) cancelling: bool,
+    pub(super) sealed: bool,
     pub(super) created_at: OffsetDateTime,
     pub(super) updated_at: OffsetDateTime,
 }
@@ -99,6 +100,7 @@ impl TryFrom<ApplyRow> for (Apply, Snapshot) {
                 status,
                 counts,
                 cancelling: row.cancelling,
+                sealed: row.sealed,
                 at: row.updated_at,
             },
         ))
@@ -113,7 +115,7 @@ pub(super) async fn apply(
     let row = sqlx::query_as!(
         ApplyRow,
         r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
-                  valid, invalid, created, failed, unknown, cancelled, cancelling, created_at,
+                  valid, invalid, created, failed, unknown, cancelled, cancelling, sealed, created_at,
                   updated_at, import, labels::text AS "labels!"
            FROM applies WHERE apply_id = $1"#,
         id.0,

@@ -30,6 +30,12 @@ pub struct Retention {
           value_parser = humantime::parse_duration)]
     pub register_within: Duration,
 
+    /// How long an upload that is not sealed waits for more devices, counted from when the last were
+    /// stored, before it is cancelled. At least 1s
+    #[arg(long, env = "REGISTRAR_UPLOAD_WITHIN", default_value = "24h",
+          value_parser = humantime::parse_duration)]
+    pub upload_within: Duration,
+
     /// How often to look for applies that are kept no longer. At least 1s
     #[arg(long, env = "REGISTRAR_RETENTION_EVERY", default_value = "10m",
           value_parser = humantime::parse_duration)]
@@ -44,6 +50,9 @@ impl Retention {
         }
         if self.register_within < Duration::from_secs(1) {
             return Err("applies must have at least 1s to be registered".into());
+        }
+        if self.upload_within < Duration::from_secs(1) {
+            return Err("uploads must have at least 1s to go on".into());
         }
         if self.retention_every < Duration::from_secs(1) {
             return Err("retention can look every 1s at most".into());
@@ -86,6 +95,12 @@ impl Store {
             {
                 0 => break,
                 applies => tracing::info!(applies, "applies that nobody registers are cancelled"),
+            }
+        }
+        while !stop.is_cancelled() {
+            match self.cancel_unsealed(options.upload_within, BATCH).await? {
+                0 => break,
+                applies => tracing::info!(applies, "uploads that do not go on are cancelled"),
             }
         }
         match self.remove_settled(options.retain_for, stop).await? {

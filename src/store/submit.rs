@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, Store, chunk, follow, labels, requests, seconds};
+use super::{
+    Error, Store,
+    chunk::{Reasons, place},
+    follow, labels, requests, seconds,
+};
 use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Outcome, RequestKey, Snapshot, Submission, apply::Standing,
-    submission::ChunkOf,
+    Apply, ApplyId, ApplyStatus, Chunk, Counts, Heading, Outcome, RequestKey, Snapshot, Submission,
+    apply::Standing,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -27,34 +31,10 @@ impl Store {
         }
         self.admit(submission.len() - submission.refused()).await?;
         let mut tx = self.pool.begin().await?;
-        let total = submission.len() as i32;
-        let invalid = submission.refused() as i32;
-        let row = sqlx::query!(
-            r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
-                                    sealed, revision, total, invalid, labels, import, data_key)
-               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb, $8, $9)
-               RETURNING apply_id, created_at"#,
-            self.account,
-            submission.product_key,
-            submission.iot_instance_id,
-            submission.after_check.as_str(),
-            total,
-            invalid,
-            labels::json(&submission.labels),
-            submission.is_import(),
-            submission.data_key(),
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        let apply = Apply {
-            id: ApplyId(row.apply_id),
-            product_key: submission.product_key.clone(),
-            iot_instance_id: submission.iot_instance_id.clone(),
-            after_check: submission.after_check,
-            import: submission.is_import(),
-            labels: submission.labels.clone(),
-            created_at: row.created_at,
-        };
+        let counts = submission.counts();
+        let apply = self
+            .insert_apply(&mut tx, &submission.heading, &counts, true)
+            .await?;
         // Before the bulk of the work, and waiting for whoever is at it with the same key.
         if let Some(key) = key
             && !requests::remember(&mut tx, key, apply.id, 1).await?
@@ -62,55 +42,82 @@ impl Store {
             tx.rollback().await?;
             return self.answer_of_the_first(key).await;
         }
-        for part in submission.chunks() {
-            insert_chunk(&mut tx, apply.id, &part).await?;
-        }
-        self.insert_rounds(&mut tx, apply.id, submission).await?;
-        let mut locked = follow::Locked {
-            id: apply.id,
-            standing: Standing {
-                status: ApplyStatus::Check,
-                after_check: apply.after_check,
-                sealed: true,
-                cancelling: false,
-                counts: submission.counts(),
-            },
-        };
-        let snapshot = locked.follow(&mut tx, true).await?;
+        self.insert_chunks(&mut tx, apply.id, submission.chunks())
+            .await?;
+        let snapshot = first_event(&mut tx, &apply, counts, true).await?;
         tx.commit().await?;
         self.bell.ring();
         Ok((apply, snapshot))
     }
 
-    /// One round for each chunk that has a device to send.
-    async fn insert_rounds(
+    /// An apply in CHECK, of devices that are about to be stored, or of a first upload.
+    pub(super) async fn insert_apply(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        heading: &Heading,
+        counts: &Counts,
+        sealed: bool,
+    ) -> Result<Apply, Error> {
+        let row = sqlx::query!(
+            r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
+                                    sealed, uploads, revision, total, invalid, labels, import,
+                                    data_key)
+               VALUES ($1, $2, $3, $4, 'CHECK', $5, CASE WHEN $5 THEN 0 ELSE 1 END, 0, $6, $7,
+                       $8::text::jsonb, $9, $10)
+               RETURNING apply_id, created_at"#,
+            self.account,
+            heading.product_key,
+            heading.iot_instance_id,
+            heading.after_check.as_str(),
+            sealed,
+            counts.total(),
+            counts.of(Outcome::Invalid),
+            labels::json(&heading.labels),
+            heading.import,
+            heading.data_key,
+        )
+        .fetch_one(&mut **tx)
+        .await?;
+        Ok(Apply {
+            id: ApplyId(row.apply_id),
+            product_key: heading.product_key.clone(),
+            iot_instance_id: heading.iot_instance_id.clone(),
+            after_check: heading.after_check,
+            import: heading.import,
+            labels: heading.labels.clone(),
+            created_at: row.created_at,
+        })
+    }
+
+    /// Stores chunks, and a round for each that has a device to send. Their turns are those of the
+    /// request that began the apply, or of now for what comes later than that.
+    pub(super) async fn insert_chunks(
         &self,
         tx: &mut Transaction<'_, Postgres>,
         apply: ApplyId,
-        submission: &Submission,
+        chunks: &[Chunk],
     ) -> Result<(), Error> {
-        let (chunks, devices): (Vec<i32>, Vec<i32>) = submission
-            .chunks()
-            .map(|part| {
-                (
-                    part.chunk_no,
-                    (part.names.len() - part.refused.len()) as i32,
-                )
-            })
-            .filter(|(_, devices)| *devices > 0)
+        for chunk in chunks {
+            insert_chunk(tx, apply, chunk).await?;
+        }
+        let rounds = chunks.iter().filter(|chunk| chunk.passed() > 0);
+        let (numbers, devices): (Vec<i32>, Vec<i32>) = rounds
+            .map(|chunk| (chunk.chunk_no, chunk.passed() as i32))
             .unzip();
         sqlx::query!(
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, chunk_no,
                                    devices, turn_at, due_at)
-               SELECT $1, n, $2, a.product_key || '/' || a.iot_instance_id,
-                      CASE WHEN a.import THEN 'CHECK_IMPORT' ELSE 'CHECK' END, false,
-                      r.chunk_no, r.devices, now() + (n - 1) * make_interval(secs => $5), now()
+               SELECT $1, n + (SELECT coalesce(max(round_no), 0) FROM rounds WHERE apply_id = $1),
+                      $2, a.product_key || '/' || a.iot_instance_id,
+                      CASE WHEN a.import THEN 'CHECK_IMPORT' ELSE 'CHECK' END, false, r.chunk_no,
+                      r.devices, greatest(now(), a.created_at + r.chunk_no * make_interval(secs => $5)),
+                      now()
                FROM applies AS a,
                     unnest($3::integer[], $4::integer[]) WITH ORDINALITY AS r (chunk_no, devices, n)
                WHERE a.apply_id = $1"#,
             apply.0,
             self.account,
-            &chunks,
+            &numbers,
             &devices,
             seconds(TURN),
         )
@@ -120,16 +127,38 @@ impl Store {
     }
 }
 
+/// Decides where an apply stands that was just stored, and writes its first event.
+pub(super) async fn first_event(
+    tx: &mut Transaction<'_, Postgres>,
+    apply: &Apply,
+    counts: Counts,
+    sealed: bool,
+) -> Result<Snapshot, Error> {
+    let mut locked = follow::Locked {
+        id: apply.id,
+        standing: Standing {
+            status: ApplyStatus::Check,
+            after_check: apply.after_check,
+            sealed,
+            cancelling: false,
+            counts,
+        },
+        uploads: 0,
+        stored_ago: 0.0,
+    };
+    locked.follow(tx, true).await
+}
+
 async fn insert_chunk(
     tx: &mut Transaction<'_, Postgres>,
     apply: ApplyId,
-    part: &ChunkOf<'_>,
+    chunk: &Chunk,
 ) -> Result<(), Error> {
-    let mut outcomes = vec![Outcome::Pending.letter(); part.names.len()];
-    for (at, _) in part.refused {
-        outcomes[chunk::place(*at).1] = Outcome::Invalid.letter();
+    let mut outcomes = vec![Outcome::Pending.letter(); chunk.names.len()];
+    for (at, _) in &chunk.refused {
+        outcomes[place(*at).1] = Outcome::Invalid.letter();
     }
-    let reasons: chunk::Reasons = part
+    let reasons: Reasons = chunk
         .refused
         .iter()
         .map(|(at, reason)| (*at, reason))
@@ -140,17 +169,17 @@ async fn insert_chunk(
                                secrets)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
         apply.0,
-        part.chunk_no,
-        part.names,
-        part.nicknames,
+        chunk.chunk_no,
+        &chunk.names,
+        chunk.nicknames.as_deref(),
         &outcomes,
         &reasons.ordinals,
         &reasons.codes as &[&str],
         &reasons.texts as &[&str],
         &reasons.request_ids as &[Option<&str>],
         &reasons.firsts as &[Option<i32>],
-        part.sns,
-        part.secrets,
+        chunk.sns.as_deref(),
+        chunk.sealed.as_deref(),
     )
     .execute(&mut **tx)
     .await?;

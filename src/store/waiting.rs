@@ -13,6 +13,9 @@ impl Store {
         if status.is_settled() {
             return Ok(waiting(status, &counts, &[], None, None));
         }
+        if !now.sealed {
+            return Ok(Some(Waiting::for_upload(counts.total())));
+        }
         let rows = sqlx::query!(
             r#"SELECT phase, count(*) AS "rounds!",
                       count(*) FILTER (WHERE attempts + setbacks > 0 AND lease IS NULL) AS "failing!",

@@ -24,5 +24,6 @@ mod private_postgres;
 mod store;
 mod support;
 mod surface;
+mod upload;
 mod watching;
 mod x509;

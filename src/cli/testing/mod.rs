@@ -2,12 +2,13 @@
 //! where it is told to.
 
 mod service;
+mod upload;
 
 use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -124,6 +125,7 @@ pub(super) struct Script {
     /// How the next calls fail that are not watches.
     pub(super) failures: Mutex<VecDeque<Status>>,
     pub(super) submitted: Mutex<Vec<CheckDevicesRequest>>,
+    pub(super) uploaded: Arc<Mutex<upload::Uploaded>>,
     pub(super) asked: Mutex<Vec<Asked>>,
     pub(super) watched_after: Mutex<Vec<i64>>,
     pub(super) listed: AtomicUsize,
@@ -197,6 +199,11 @@ impl Server {
     /// The revisions after which was watched, in order.
     pub(super) fn watched_after(&self) -> Vec<i64> {
         self.script.watched_after.lock().unwrap().clone()
+    }
+
+    /// What was uploaded.
+    pub(super) fn uploaded(&self) -> MutexGuard<'_, upload::Uploaded> {
+        self.script.uploaded.lock().unwrap()
     }
 
     /// How many pages were asked for.

@@ -6,18 +6,18 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, stream};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Asked, Cut, Script};
+use super::{Asked, Cut, Script, upload};
 use crate::proto::{
     Apply, ApplyStatus, CancelApplyRequest, CancelApplyResponse, CheckDevicesRequest,
     CheckDevicesResponse, DeviceCounts, ExplainApplyRequest, ExplainApplyResponse,
     ExportDevicesRequest, ExportDevicesResponse, FindDeviceRequest, FindDeviceResponse,
     GetApplyRequest, GetApplyResponse, GetQuotaRequest, GetQuotaResponse, ListAppliesRequest,
     ListAppliesResponse, ListDevicesRequest, ListDevicesResponse, RegisterRequest,
-    RegisterResponse, WatchApplyRequest, WatchApplyResponse,
-    registrar_service_server::RegistrarService,
+    RegisterResponse, UploadDevicesRequest, UploadDevicesResponse, WatchApplyRequest,
+    WatchApplyResponse, registrar_service_server::RegistrarService,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -97,6 +97,8 @@ fn remember<T>(list: &Mutex<Vec<T>>, one: T) {
 
 #[tonic::async_trait]
 impl RegistrarService for Script {
+    type UploadDevicesStream =
+        Pin<Box<dyn Stream<Item = Result<UploadDevicesResponse, Status>> + Send>>;
     type WatchApplyStream = Pin<Box<dyn Stream<Item = Result<WatchApplyResponse, Status>> + Send>>;
     type ExportDevicesStream =
         Pin<Box<dyn Stream<Item = Result<ExportDevicesResponse, Status>> + Send>>;
@@ -125,6 +127,15 @@ impl RegistrarService for Script {
             apply: self.existing(self.history.first())?,
             ..Default::default()
         }))
+    }
+
+    async fn upload_devices(
+        &self,
+        parts: Request<Streaming<UploadDevicesRequest>>,
+    ) -> Answer<Self::UploadDevicesStream> {
+        self.fail()?;
+        let answers = upload::answers(self.uploaded.clone(), parts.into_inner());
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn watch_apply(

@@ -3,7 +3,7 @@
 use http::Request;
 use tonic::body::Body;
 
-use crate::service::{MAX_MESSAGE, MAX_SMALL_MESSAGE, submissions};
+use crate::service::{MAX_MESSAGE, MAX_SMALL_MESSAGE, submissions, upload};
 
 /// Characters of a path that are shown to whoever sent it.
 const SHOWN: usize = 200;
@@ -20,9 +20,10 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn of(request: &Request<Body>) -> Self {
         let path = request.uri().path();
-        let largest = match path == submissions::PATH {
-            true => MAX_MESSAGE,
-            false => MAX_SMALL_MESSAGE,
+        let largest = match path {
+            submissions::PATH => MAX_MESSAGE,
+            upload::PATH => upload::MAX_MESSAGE,
+            _ => MAX_SMALL_MESSAGE,
         };
         Self {
             path: path.chars().take(SHOWN).collect(),

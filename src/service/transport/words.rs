@@ -6,7 +6,10 @@ use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
 
 use super::call::Call;
-use crate::{proto::registrar_service_server::SERVICE_NAME, service::status::info};
+use crate::{
+    proto::registrar_service_server::SERVICE_NAME,
+    service::{MAX_MESSAGE, status::info, upload},
+};
 
 const ACCEPTED: &str = "grpc-accept-encoding";
 
@@ -99,15 +102,14 @@ fn of_transport(code: Code, call: &Call, encodings: Option<&[u8]>) -> Status {
 }
 
 fn too_large(call: &Call) -> Status {
-    let (most, what_to_do) = match call.largest >> 20 {
-        0 => (
-            format!("{} KiB", call.largest >> 10),
-            "only CheckDevices takes large messages",
-        ),
-        mebibytes => (
-            format!("{mebibytes} MiB"),
-            "split the devices into several applies",
-        ),
+    let most = match call.largest >> 20 {
+        0 => format!("{} KiB", call.largest >> 10),
+        mebibytes => format!("{mebibytes} MiB"),
+    };
+    let what_to_do = match call.largest {
+        MAX_MESSAGE => "use UploadDevices, or split the devices into several applies",
+        upload::MAX_MESSAGE => "send the devices in smaller parts",
+        _ => "only CheckDevices and UploadDevices take large messages",
     };
     let message = format!("a message of this method may have at most {most}; {what_to_do}");
     let metadata = [("most_bytes", call.largest.to_string())];
@@ -164,7 +166,7 @@ mod tests {
                 None,
                 Code::ResourceExhausted,
                 "MESSAGE_TOO_LARGE",
-                "split the",
+                "use UploadDevices, or split the",
             ),
             (
                 Code::Internal,
@@ -216,7 +218,8 @@ mod tests {
     fn a_message_that_is_too_large_is_told_how_large_it_may_be() {
         let message = |largest| too_large(&call(largest)).message().to_owned();
 
-        assert!(message(16 << 20).contains("at most 16 MiB; split"));
+        assert!(message(16 << 20).contains("at most 16 MiB; use UploadDevices"));
+        assert!(message(4 << 20).contains("at most 4 MiB; send the devices in smaller parts"));
         assert!(message(64 << 10).contains("at most 64 KiB; only CheckDevices"));
     }
 

@@ -3,6 +3,7 @@
 mod lost;
 mod refused;
 mod secrets;
+mod uploaded;
 mod whole;
 
 use std::{fs, time::Duration};

@@ -1,6 +1,6 @@
 use registrar::{
     domain::{
-        ApplyStatus, Counts, DeviceSecret, Outcome,
+        ApplyStatus, Counts, DeviceSecret, Heading, Labels, Outcome,
         device::{Brought, NewDevice},
     },
     store::{Finding, WrappedKey},
@@ -21,8 +21,15 @@ fn import(names: &[&str], after_check: AfterCheck) -> Submission {
             }),
         })
         .collect();
-    let mut submission =
-        Submission::judge("a1".into(), String::new(), after_check, devices.into_iter());
+    let heading = Heading {
+        product_key: "a1".into(),
+        iot_instance_id: String::new(),
+        after_check,
+        import: true,
+        data_key: None,
+        labels: Labels::default(),
+    };
+    let mut submission = Submission::of(heading, devices.into_iter());
     submission.seal(b"wrapped".to_vec(), |secrets, chunk_no| {
         let texts: Vec<_> = secrets.iter().map(DeviceSecret::reveal).collect();
         format!("{chunk_no}:{}", texts.join(",")).into_bytes()

@@ -8,6 +8,7 @@ mod requests;
 mod retention;
 mod rounds;
 mod submissions;
+mod uploads;
 mod waits;
 
 use std::time::Duration;

@@ -182,12 +182,12 @@ async fn applies_are_listed_by_all_labels_and_any_status_asked_for() {
         &[],
     ] {
         let mut submission = devices("light", 1, AfterCheck::Stop);
-        submission.labels =
+        submission.heading.labels =
             Labels::parse(labels.iter().map(|(k, v)| (k.to_string(), v.to_string()))).unwrap();
         let (apply, _) = store.submit(&submission, None).await.unwrap();
         assert_eq!(
             store.apply(apply.id).await.unwrap().0.labels,
-            submission.labels
+            submission.heading.labels
         );
         ids.push(apply.id);
     }

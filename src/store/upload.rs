@@ -1,0 +1,182 @@
+//! Storing an upload chunk by chunk. Of its streams the latest may write; the number of that one is
+//! in the apply's row, and every write checks it under the apply's lock.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{Postgres, Transaction};
+
+use super::{Error, Store, follow::Locked, read, requests, submit};
+use crate::domain::{Apply, ApplyId, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot};
+
+/// The right to go on with an upload, until a later stream has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// The apply that is uploaded.
+    pub apply: ApplyId,
+    /// Which of its streams this is: a later one has a higher number.
+    pub number: i32,
+}
+
+impl Store {
+    /// Begins an upload: stores an apply without devices that is not sealed. One that was begun
+    /// under the same key is resumed.
+    pub async fn begin_upload(
+        &self,
+        heading: &Heading,
+        key: Option<&RequestKey>,
+    ) -> Result<(Upload, Apply, Snapshot), Error> {
+        if let Some((apply, _)) = self.answered(key).await? {
+            return self.resume_upload(apply.id).await;
+        }
+        let mut tx = self.pool.begin().await?;
+        let none = Counts::default();
+        let apply = self.insert_apply(&mut tx, heading, &none, false).await?;
+        if let Some(key) = key
+            && !requests::remember(&mut tx, key, apply.id, 1).await?
+        {
+            tx.rollback().await?;
+            let (apply, _) = self.answer_of_the_first(key).await?;
+            return self.resume_upload(apply.id).await;
+        }
+        let now = submit::first_event(&mut tx, &apply, none, false).await?;
+        tx.commit().await?;
+        self.bell.ring();
+        let upload = Upload {
+            apply: apply.id,
+            number: 1,
+        };
+        Ok((upload, apply, now))
+    }
+
+    /// Takes an upload over from whichever stream had it. One that is sealed is left as it is.
+    pub async fn resume_upload(&self, id: ApplyId) -> Result<(Upload, Apply, Snapshot), Error> {
+        let mut tx = self.pool.begin().await?;
+        let locked = Locked::lock(&mut tx, id).await?;
+        if locked.standing.cancelling {
+            return Err(Error::UploadCancelled(id));
+        }
+        let mut number = locked.uploads;
+        if !locked.standing.sealed {
+            number = sqlx::query_scalar!(
+                "UPDATE applies SET uploads = uploads + 1 WHERE apply_id = $1 RETURNING uploads",
+                id.0,
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+        }
+        let (apply, now) = read::apply(&mut *tx, id)
+            .await?
+            .ok_or(Error::NoSuchApply(id))?;
+        tx.commit().await?;
+        Ok((Upload { apply: id, number }, apply, now))
+    }
+
+    /// What the secrets of an import are sealed with, itself sealed; none once it is not needed.
+    pub async fn data_key(&self, id: ApplyId) -> Result<Option<Vec<u8>>, Error> {
+        let wrapped = sqlx::query_scalar!("SELECT data_key FROM applies WHERE apply_id = $1", id.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(wrapped.flatten())
+    }
+
+    /// Stores the next chunk of an upload, full, with its round, which may be checked from now on.
+    /// Fails with [`Error::QueueFull`] if too many devices are on their way; the same may be stored
+    /// later.
+    pub async fn append(&self, upload: Upload, chunk: &Chunk) -> Result<Snapshot, Error> {
+        self.store_chunk(upload, Some(chunk), false).await
+    }
+
+    /// Stores the last chunk of an upload, if there is one, and seals it: what follows is decided as
+    /// for any apply from then on.
+    pub async fn seal(&self, upload: Upload, last: Option<&Chunk>) -> Result<Snapshot, Error> {
+        self.store_chunk(upload, last, true).await
+    }
+
+    async fn store_chunk(
+        &self,
+        upload: Upload,
+        chunk: Option<&Chunk>,
+        seal: bool,
+    ) -> Result<Snapshot, Error> {
+        self.admit(chunk.map_or(0, Chunk::passed)).await?;
+        let mut tx = self.pool.begin().await?;
+        let mut locked = locked_for(&mut tx, upload).await?;
+        if let Some(chunk) = chunk {
+            debug_assert_eq!(chunk.first(), locked.standing.counts.total());
+            self.insert_chunks(&mut tx, upload.apply, std::slice::from_ref(chunk))
+                .await?;
+            let invalid = chunk.refused.len() as i32;
+            locked
+                .standing
+                .counts
+                .add([chunk.passed() as i32, 0, invalid, 0, 0, 0, 0]);
+        }
+        locked.standing.sealed = seal;
+        let snapshot = locked.follow(&mut tx, true).await?;
+        tx.commit().await?;
+        self.bell.ring();
+        Ok(snapshot)
+    }
+
+    /// Where the first valid device of each of these names is in an apply, if it has one.
+    pub async fn first_of(
+        &self,
+        id: ApplyId,
+        names: &HashSet<String>,
+    ) -> Result<HashMap<String, Ordinal>, Error> {
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        // IS TRUE keeps the planner from making a join of it, for which it may choose nested loops.
+        // A device that a local rule refused counts for none; one that the upstream refused does.
+        let rows = sqlx::query!(
+            r#"SELECT d.name AS "name!", min(c.chunk_no * 10000 + d.place - 1)::integer AS "first!"
+               FROM chunks AS c
+               CROSS JOIN unnest(c.names, c.outcomes) WITH ORDINALITY AS d (name, outcome, place)
+               WHERE c.apply_id = $1
+                 AND (d.name IN (SELECT wanted FROM unnest($2::text[]) AS wanted)) IS TRUE
+                 AND (d.outcome <> 'I' OR NOT EXISTS (
+                          SELECT FROM unnest(c.reason_ordinals, c.reason_codes) AS r (ordinal, code)
+                          WHERE r.ordinal = c.chunk_no * 10000 + d.place - 1
+                            AND r.code IN ('NICKNAME_LENGTH', 'NICKNAME_CHARACTER', 'DUPLICATE',
+                                          'SECRET_LENGTH', 'SECRET_CHARACTER', 'SN_LENGTH',
+                                          'SN_CHARACTER')))
+               GROUP BY d.name"#,
+            id.0,
+            &names as &[&str],
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.name, row.first)).collect())
+    }
+
+    /// The names of a chunk of an apply, in their order; none if there is no such chunk.
+    pub async fn names(&self, id: ApplyId, chunk_no: i32) -> Result<Vec<String>, Error> {
+        let names = sqlx::query_scalar!(
+            "SELECT names FROM chunks WHERE apply_id = $1 AND chunk_no = $2",
+            id.0,
+            chunk_no,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(names.unwrap_or_default())
+    }
+}
+
+/// The apply, locked, if it may be written by this stream.
+async fn locked_for(tx: &mut Transaction<'_, Postgres>, upload: Upload) -> Result<Locked, Error> {
+    let apply = upload.apply;
+    let locked = Locked::lock(tx, apply).await?;
+    if locked.uploads != upload.number {
+        return Err(Error::UploadTakenOver(apply));
+    }
+    if locked.standing.cancelling {
+        return Err(Error::UploadCancelled(apply));
+    }
+    if locked.standing.sealed {
+        let total = locked.standing.counts.total();
+        return Err(Error::UploadSealed { apply, total });
+    }
+    Ok(locked)
+}
