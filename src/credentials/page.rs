@@ -35,6 +35,8 @@ pub(super) struct Pages<'a> {
     room: Semaphore,
     /// When the upstream gave the last page.
     given_at: Mutex<Instant>,
+    /// What it said when it last gave none.
+    said: Mutex<Option<String>>,
     calls: Mutex<Vec<BesideCall>>,
 }
 
@@ -48,6 +50,7 @@ impl<'a> Pages<'a> {
             apply,
             room: Semaphore::new(credentials.options.export_pages as usize),
             given_at: Mutex::new(Instant::now()),
+            said: Mutex::default(),
             calls: Mutex::default(),
         }
     }
@@ -82,6 +85,26 @@ impl<'a> Pages<'a> {
         }
     }
 
+    /// What `reading` comes to, unless no page is given for as long as the patience lasts: also where
+    /// the quota gives no turn, as after a call that was told to come back late.
+    pub(super) async fn patiently<T>(
+        &self,
+        reading: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut reading = std::pin::pin!(reading);
+        loop {
+            let until = *lock(&self.given_at) + self.credentials.patience();
+            if let Ok(read) = tokio::time::timeout_at(until, &mut reading).await {
+                return read;
+            }
+            if lock(&self.given_at).elapsed() >= self.credentials.patience() {
+                let said = lock(&self.said).take();
+                let said = said.unwrap_or_else(|| "nothing; the call had no turn".to_owned());
+                return Err(Error::Upstream { said });
+            }
+        }
+    }
+
     /// Records the calls that were made, for whoever asks for the history of the apply.
     pub(super) async fn record(&self) -> Result<(), Error> {
         let calls = std::mem::take(&mut *lock(&self.calls));
@@ -113,13 +136,8 @@ impl<'a> Pages<'a> {
                 }
             }
             failures += 1;
+            *lock(&self.said) = Some(error.to_string());
             let pause = pause(&error, failures, self.credentials.probe_every);
-            let given_ago = lock(&self.given_at).elapsed();
-            if given_ago + pause >= self.credentials.patience() {
-                return Err(Error::Upstream {
-                    said: error.to_string(),
-                });
-            }
             tokio::time::sleep(pause).await;
         }
     }

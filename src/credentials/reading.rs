@@ -59,7 +59,7 @@ impl Reading {
             .map(|creation| pages.of(creation))
             .buffer_unordered(APPLIES)
             .try_collect();
-        let read: Result<Vec<(Creation, ByName)>, Error> = read.await;
+        let read: Result<Vec<(Creation, ByName)>, Error> = pages.patiently(read).await;
         // Also of a reading that failed: they were made.
         pages.record().await?;
         let mut sources = read?;

@@ -1,5 +1,7 @@
 //! What failed, as codes with details. The caller learns what to do; the log learns what happened.
 
+mod export;
+
 use std::{collections::HashMap, error::Error as StdError, time::Duration};
 
 use tonic::{Code, Status};
@@ -10,6 +12,10 @@ use crate::{
     store::Error,
 };
 
+pub(super) use export::{
+    beyond_the_last, no_credentials, not_taken, stopping_export, too_many_exports,
+};
+
 /// After how long a caller may try again. The hub and the pool find the database again within two
 /// seconds, and a replica takes over at once.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -17,10 +23,6 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// After how long there may be room in a full queue: at the published rates some 1,000,000 devices
 /// are checked in it.
 const QUEUE_MOVES_IN: Duration = Duration::from_secs(10);
-
-/// After how long there may be room for another export: one of 10,000 devices takes 4 s at the
-/// published rate, and one without credentials less.
-const EXPORTS_END_IN: Duration = Duration::from_secs(5);
 
 /// What a failure of the store means to a caller.
 pub(super) fn of(error: Error) -> Status {
@@ -130,69 +132,9 @@ pub(super) fn stopping(apply: ApplyId, seen: i64) -> Status {
     unavailable("SERVER_STOPPING", &message, metadata)
 }
 
-/// This server stops and an export goes on elsewhere.
-pub(super) fn stopping_export(apply: ApplyId, next: i64) -> Status {
-    let message = format!(
-        "this server is stopping; export apply {apply} again with from_ordinal {next}, no device is \
-         missed"
-    );
-    unavailable("SERVER_STOPPING", &message, from_ordinal(apply, next))
-}
-
-/// The upstream has given no credentials for too long.
-pub(super) fn no_credentials(apply: ApplyId, next: i64, said: &str) -> Status {
-    let message = format!(
-        "the upstream has given no credentials of apply {apply} for as long as an export waits, and \
-         said last: {said}; mend that where it says what is wrong, then export again with \
-         from_ordinal {next}, no device is missed"
-    );
-    unavailable("NO_CREDENTIALS", &message, from_ordinal(apply, next))
-}
-
-/// An export whose caller took nothing for too long.
-pub(super) fn not_taken(apply: ApplyId, next: i64) -> Status {
-    let message = format!(
-        "the stream was not read for as long as an export waits; export apply {apply} again with \
-         from_ordinal {next}, no device is missed"
-    );
-    let details = info("STREAM_NOT_READ", from_ordinal(apply, next));
-    Status::with_error_details(Code::Aborted, message, details)
-}
-
-/// An export is to begin after the last device.
-pub(super) fn beyond_the_last(apply: ApplyId, from: i64, total: i64) -> Status {
-    let metadata = [
-        ("apply_id", apply.to_string()),
-        ("total", total.to_string()),
-    ];
-    let message = format!("apply {apply} has {total} devices and from_ordinal is {from}");
-    let mut details = info("ORDINAL_BEYOND_THE_LAST", metadata);
-    details.add_bad_request_violation("from_ordinal", format!("must be at most {total}"));
-    Status::with_error_details(Code::OutOfRange, message, details)
-}
-
-/// As many exports are made as may be.
-pub(super) fn too_many_exports(most: u32) -> Status {
-    let message = format!(
-        "this server makes {most} exports at a time, and makes them now; call again later, or on \
-         another server"
-    );
-    let mut details = info("TOO_MANY_EXPORTS", [("most", most.to_string())]);
-    details.add_quota_failure_violation("exports at a time", message.clone());
-    details.set_retry_info(Some(EXPORTS_END_IN));
-    Status::with_error_details(Code::ResourceExhausted, message, details)
-}
-
 /// A fault of ours, logged where it was found.
 pub(super) fn internal() -> Status {
     Status::with_error_details(Code::Internal, "internal error", info("INTERNAL", []))
-}
-
-fn from_ordinal(apply: ApplyId, next: i64) -> [(&'static str, String); 2] {
-    [
-        ("apply_id", apply.to_string()),
-        ("from_ordinal", next.to_string()),
-    ]
 }
 
 fn no_such_apply(id: ApplyId) -> Status {

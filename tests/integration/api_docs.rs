@@ -49,9 +49,10 @@ async fn every_command_of_the_document_answers_as_it_says_and_every_rpc_has_one(
     for example in examples(&document) {
         match example.command {
             Command::Fault { method, path, body } => upstream.send(&method, &path, body).await,
-            Command::Call { method, request } => {
-                let answers = call(&mut client, &service, &method, &request);
+            Command::Call { method, messages } => {
+                let answers = call(&mut client, &service, &method, &messages);
                 let answers = tokio::time::timeout(PATIENCE, answers).await;
+                let request = json!(messages);
                 let answers = answers.expect("it ends").unwrap_or_else(|status| {
                     panic!("{method} {request}: {status}");
                 });
@@ -98,7 +99,8 @@ struct Example {
 enum Command {
     Call {
         method: String,
-        request: Value,
+        /// One, or as many as are streamed.
+        messages: Vec<Value>,
     },
     Fault {
         method: String,
@@ -149,9 +151,10 @@ fn command(text: &str) -> Command {
             assert_eq!(address, "127.0.0.1:50051");
             let method = path.strip_prefix(&format!("{SERVICE}/")).expect("a method");
             let request = data.unwrap_or_else(|| "{}".to_owned());
+            let messages = Deserializer::from_str(&request).into_iter();
             Command::Call {
                 method: method.to_owned(),
-                request: serde_json::from_str(&request).expect("JSON"),
+                messages: messages.collect::<Result<_, _>>().expect("JSON"),
             }
         }
         ("curl", [url]) => Command::Fault {
@@ -202,15 +205,19 @@ async fn call(
     client: &mut Grpc<Channel>,
     service: &ServiceDescriptor,
     method: &str,
-    request: &Value,
+    messages: &[Value],
 ) -> Result<Vec<Value>, Status> {
     let method = service.methods().find(|it| it.name() == method);
     let method = method.expect("a method of the service");
-    let message = DynamicMessage::deserialize(method.input(), request).expect("its request");
+    let messages = messages.iter().map(|message| {
+        DynamicMessage::deserialize(method.input(), message).expect("a message of its request")
+    });
+    let messages: Vec<_> = messages.collect();
     let path = format!("/{SERVICE}/{}", method.name()).parse().unwrap();
     client.ready().await.expect("it serves");
     let codec = Dynamic(method.output());
-    let answer = client.server_streaming(Request::new(message), path, codec);
+    let messages = Request::new(tokio_stream::iter(messages));
+    let answer = client.streaming(messages, path, codec);
     let mut stream = answer.await?.into_inner();
     let mut answers = Vec::new();
     while let Some(message) = stream.message().await? {

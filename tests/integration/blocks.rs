@@ -1,6 +1,7 @@
 //! What the upstream refuses stops as much as its cause reaches, says so, and goes on by itself.
 
 use registrar::{
+    domain::Lane,
     proto::{
         AfterCheck, Apply, ApplyStatus as S, CheckDevicesRequest, ExplainApplyRequest,
         GetQuotaRequest, WaitCode, WaitingFor, WatchApplyRequest,
@@ -130,7 +131,7 @@ async fn an_overdue_account_stops_everything_until_it_is_paid() {
     stack
         .is_blocked(&two, WaitCode::BlockedAccount, "BillIsOverDue")
         .await;
-    assert_eq!(stack.blocked_actions().await.len(), 4);
+    assert_eq!(stack.blocked_actions().await.len(), Lane::ALL.len());
 
     stack.goes_on(&one, "bill").await;
     let seen = watch(&mut stack.client, two.apply_id, 0).await;

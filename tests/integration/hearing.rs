@@ -46,9 +46,9 @@ impl Heard {
     /// Adds so many events to an apply and tells nobody. The last one has this status.
     async fn happen(&self, apply: ApplyId, count: i64, status: &str) {
         let text = "INSERT INTO events (apply_id, revision, status, total, valid, invalid, created,
-                                        failed, unknown, cancelled, cancelling, at)
+                                        failed, unknown, cancelled, cancelling, sealed, at)
                     SELECT apply_id, revision + n, CASE n WHEN $2 THEN $3 ELSE status END, total,
-                           valid, invalid, created, failed, unknown, cancelled, cancelling, at
+                           valid, invalid, created, failed, unknown, cancelled, cancelling, sealed, at
                     FROM (SELECT * FROM events WHERE apply_id = $1
                           ORDER BY revision DESC LIMIT 1) AS latest, generate_series(1, $2) AS n";
         sqlx::query(text)

@@ -134,7 +134,7 @@ async fn a_stop_does_not_wait_for_a_watcher_that_does_not_read() {
     .await;
     let many =
         "INSERT INTO events SELECT apply_id, n, status, total, valid, invalid, created, failed,
-                                          unknown, cancelled, cancelling, at
+                                          unknown, cancelled, cancelling, sealed, at
                 FROM events, generate_series(2, $2) AS n WHERE apply_id = $1 AND revision = 1";
     sqlx::query(many)
         .bind(apply.apply_id)

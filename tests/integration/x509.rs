@@ -93,7 +93,7 @@ async fn two_and_a_half_thousand_names_of_an_x509_product_go_in_three_rounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_product_is_asked_for_once_by_all_that_wait_and_by_a_later_process_not_at_all() {
+async fn a_product_is_asked_for_once_by_all_that_wait_and_by_a_later_process_after_a_day() {
     let (upstream, server, mut client, database) = stack(&[]).await;
     let request = |n: usize| CheckDevicesRequest {
         product_key: PRODUCT.to_owned(),
@@ -116,12 +116,17 @@ async fn a_product_is_asked_for_once_by_all_that_wait_and_by_a_later_process_not
 
     assert_eq!(end.status(), S::CreateSuccess);
     assert_eq!(upstream.ledger("QueryProduct").await.len(), 1);
-    assert!(
-        checks(&upstream)
-            .await
-            .iter()
-            .all(|(names, _)| *names == 1_001)
-    );
+    let checks = checks(&upstream).await;
+    assert!(checks.iter().all(|(names, _)| *names == 1_001));
+    assert!(later.terminate());
+    sqlx::query("UPDATE products SET learned_at = learned_at - interval '24 hours'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let tomorrow = Server::start(&database.url(), &upstream.url, &[]);
+    let end = register(&mut tomorrow.client().await, PRODUCT, "", 1_002).await;
+    assert_eq!(end.counts.unwrap().total, 1_002);
+    assert_eq!(upstream.ledger("QueryProduct").await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,6 +125,28 @@ async fn what_a_server_refuses_for_good_ends_an_upload_and_says_how_it_goes_on()
 }
 
 #[tokio::test]
+async fn an_upload_that_cannot_go_on_says_what_to_do_instead() {
+    for (refusal, told) in [
+        (
+            Status::failed_precondition("apply 17 was cancelled"),
+            "--request-id with a name that was not used before",
+        ),
+        (
+            Status::invalid_argument("too many devices"),
+            "too many devices",
+        ),
+    ] {
+        let server = server(vec![(3, refusal)]).await;
+
+        let (ended, _) = ran(&server, &line(&file(7), "")).await;
+
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+        assert!(!error.contains("the same command goes on"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_is_interrupted_says_how_far_it_is_and_how_it_goes_on() {
     let hour = Duration::from_secs(3600);
     let server = server(vec![(3, Status::unavailable("")), (0, full(hour))]).await;

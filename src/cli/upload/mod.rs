@@ -14,6 +14,7 @@ use std::{io::Write, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use tonic::{Code, Status};
 
 use self::{
     progress::Progress,
@@ -113,10 +114,7 @@ impl Upload {
                     file::named(&survey.path).display()
                 )));
             }
-            Err(Failed::Call(status)) => {
-                let error = failure::while_doing("uploading the devices", &status);
-                return Err(parting.after(&error));
-            }
+            Err(Failed::Call(status)) => return Err(refused(parting, &status)),
         };
         progress.finish();
         let end = End {
@@ -147,5 +145,18 @@ impl Upload {
             request_id,
             ..start
         }
+    }
+}
+
+/// The failure of an upload, with what to do about it where that is not going on.
+fn refused(parting: &Parting, status: &Status) -> anyhow::Error {
+    let error = failure::while_doing("uploading the devices", status);
+    match status.code() {
+        Code::InvalidArgument | Code::Unimplemented => error,
+        Code::FailedPrecondition | Code::AlreadyExists => anyhow::anyhow!(
+            "{error}\n  --request-id with a name that was not used before uploads the devices as a \
+             new apply"
+        ),
+        _ => parting.after(&error),
     }
 }

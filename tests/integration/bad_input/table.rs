@@ -4,7 +4,7 @@ use prost::Message;
 use registrar::{
     proto::{
         CheckDevicesRequest, FindDeviceRequest, GetApplyRequest, ListAppliesRequest,
-        ListDevicesRequest, NewDevice, RegisterRequest, WatchApplyRequest,
+        ListDevicesRequest, NewDevice, RegisterRequest, UploadDevicesRequest, WatchApplyRequest,
     },
     simulator::PRODUCT,
 };
@@ -60,6 +60,13 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&[0], &length[..], message].concat()
 }
 
+/// A message whose only field, with this key, holds another.
+fn nested(key: u8, message: &[u8]) -> Vec<u8> {
+    let mut nested = vec![key];
+    prost::encoding::encode_varint(message.len() as u64, &mut nested);
+    [nested, message.to_vec()].concat()
+}
+
 pub(super) fn submission(devices: Vec<NewDevice>) -> CheckDevicesRequest {
     CheckDevicesRequest {
         product_key: PRODUCT.to_owned(),
@@ -80,8 +87,13 @@ pub(super) fn fields(page_token: String) -> Vec<Row> {
         sent("empty list", method!("CheckDevices"), submission(vec![]), wrong("must hold at least one device")),
         sent("missing product key", method!("CheckDevices"), no_key, wrong("product_key must have 1 to 64 letters")),
         sent("100,001 devices", method!("CheckDevices"), submission(new_devices("light", 100_001)),
-            wrong("holds 100001 devices and at most 100,000 are taken at once; split them into several applies")),
+            wrong("holds 100001 devices and at most 100,000 are taken at once; use UploadDevices, or split them into several applies")),
         raw("millions of devices", method!("CheckDevices"), framed(&[0x1a, 0].repeat(7 * MIB)), wrong("split them")),
+        raw("millions of devices in a part", method!("UploadDevices"), framed(&nested(0x12, &[0x12, 0].repeat(MIB))),
+            wrong("a part takes at most 10,000; send more parts")),
+        raw("millions of labels of an upload", method!("UploadDevices"), framed(&nested(0x0a, &[0x2a, 0].repeat(MIB))),
+            wrong("labels are more than 1,000")),
+        sent("an upload without a start", method!("UploadDevices"), UploadDevicesRequest::default(), wrong("part must be a start")),
         sent("page token of another call", method!("ListApplies"), ListAppliesRequest { page_token, ..applies.clone() },
             wrong("leave it empty to begin")),
         sent("unknown filter", method!("ListApplies"), ListAppliesRequest { statuses: vec![99], ..applies },
@@ -117,9 +129,11 @@ pub(super) fn too_large() -> Vec<Row> {
     let too_large = |says| (Code::ResourceExhausted, "MESSAGE_TOO_LARGE", says);
     vec![
         raw("17 MiB", method!("CheckDevices"), framed(&vec![0; 17 * MIB]),
-            too_large("at most 16 MiB; split the devices into several applies")),
+            too_large("at most 16 MiB; use UploadDevices, or split the devices into several applies")),
+        raw("5 MiB to an upload", method!("UploadDevices"), framed(&vec![0; 5 * MIB]),
+            too_large("at most 4 MiB; send the devices in smaller parts")),
         raw("17 MiB to another method", method!("GetApply"), framed(&vec![0; 17 * MIB]),
-            too_large("at most 64 KiB; only CheckDevices takes large messages")),
+            too_large("at most 64 KiB; only CheckDevices and UploadDevices take large messages")),
     ]
 }
 
@@ -138,6 +152,8 @@ pub(super) fn unreadable() -> Vec<Row> {
         raw("invalid UTF-8 in a name", method!("CheckDevices"), framed(&latin1),
             malformed("devices[1].device_name is not UTF-8; convert the text")),
         raw("invalid UTF-8 in a token", method!("ListApplies"), framed(b"\x12\x01\xe9"), malformed("not UTF-8; encode it")),
+        raw("invalid UTF-8 in a part", method!("UploadDevices"), framed(&nested(0x12, b"\x12\x03\x0a\x01\xe9")),
+            malformed("devices[0].device_name is not UTF-8; convert the text")),
         raw("half a message", method!("CheckDevices"), framed(b"\x1a\x07\x0a"), malformed("it is cut short")),
         raw("another message", method!("CheckDevices"), framed(b"\x08\x07"), malformed("not of this method")),
         raw("less than announced", method!("CheckDevices"), framed(&[0; 99])[..50].to_vec(), malformed("it is cut short")),

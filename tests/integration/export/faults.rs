@@ -6,6 +6,14 @@ use tonic::Code;
 
 use super::*;
 
+/// A client that takes no more than it reads, but for a message.
+async fn narrow(server: &Server) -> Client {
+    let url = format!("http://{}", server.address);
+    let endpoint = tonic::transport::Endpoint::from_shared(url).unwrap();
+    let narrow = endpoint.initial_stream_window_size(64 * 1024);
+    Client::new(narrow.connect().await.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_waits_out_what_the_upstream_does_to_its_pages() {
     let (upstream, _server, mut client, _database) = stack(&[]).await;
@@ -115,18 +123,32 @@ async fn an_upstream_that_gives_nothing_for_too_long_ends_the_export_where_it_ma
     let flags = ["--export-patience", "300ms"];
     let (upstream, _server, mut client, _database) = stack(&flags).await;
     let apply_id = registered(&mut client, 100).await;
-    let down = r#"{"kind":"unavailable","action":"QueryPageByApplyId"}"#;
-    upstream.set("it", down).await;
+    for (fault, said) in [
+        (r#"{"kind":"unavailable","#, "HTTP 503"),
+        // The lane itself has no turn before that.
+        (
+            r#"{"kind":"throttle","retry_after_ms":3600000,"#,
+            "Throttling",
+        ),
+    ] {
+        let json = format!(r#"{fault}"action":"QueryPageByApplyId"}}"#);
+        upstream.set("it", &json).await;
 
-    let told = export(&mut client, with_credentials(apply_id), usize::MAX).await;
+        let told = export(&mut client, with_credentials(apply_id), usize::MAX).await;
 
-    assert_eq!((told.devices.len(), told.complete), (0, false));
-    assert_eq!(told.reason(), "NO_CREDENTIALS");
-    let error = told.error.unwrap();
-    assert_eq!(error.code(), Code::Unavailable);
-    let details = error.get_error_details();
-    assert_eq!(details.error_info().unwrap().metadata["from_ordinal"], "0");
-    assert!(details.retry_info().is_some());
+        assert_eq!((told.devices.len(), told.complete), (0, false));
+        assert_eq!(told.reason(), "NO_CREDENTIALS");
+        let error = told.error.unwrap();
+        assert_eq!(error.code(), Code::Unavailable);
+        assert!(error.message().contains(said), "{error}");
+        let details = error.get_error_details();
+        assert_eq!(details.error_info().unwrap().metadata["from_ordinal"], "0");
+        assert!(details.retry_info().is_some());
+    }
+    upstream.lift("it").await;
+    let no_turn = export(&mut client, with_credentials(apply_id), usize::MAX).await;
+    let said = "the call had no turn";
+    assert!(no_turn.error.unwrap().message().contains(said));
     // Without credentials nothing is asked of the upstream.
     let request = ExportDevicesRequest {
         credentials: false,
@@ -139,7 +161,8 @@ async fn an_upstream_that_gives_nothing_for_too_long_ends_the_export_where_it_ma
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_says_where_another_goes_on() {
     let (upstream, server, mut client, database) = stack(&[]).await;
-    let apply_id = registered(&mut client, 5_000).await;
+    let apply_id = registered(&mut client, 20_000).await;
+    let mut client = narrow(&server).await;
     let request = with_credentials(apply_id);
     let mut stream = client.export_devices(request).await.unwrap().into_inner();
     let first = patiently(stream.message()).await.unwrap().unwrap();
@@ -176,7 +199,7 @@ async fn a_server_that_stops_says_where_another_goes_on() {
     };
     let rest = export(&mut other.client().await, rest, usize::MAX).await;
     let from = told.devices.len() as i64;
-    assert_equal(&rest, &upstream, from..5_000).await;
+    assert_equal(&rest, &upstream, from..20_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,11 +207,7 @@ async fn a_caller_that_does_not_read_holds_up_nobody_and_is_told_so_in_the_end()
     let flags = ["--export-patience", "1s", "--exports-at-once", "1"];
     let (upstream, server, mut client, _database) = stack(&flags).await;
     let apply_id = registered(&mut client, 20_000).await;
-    // Takes no more than it reads.
-    let url = format!("http://{}", server.address);
-    let endpoint = tonic::transport::Endpoint::from_shared(url).unwrap();
-    let narrow = endpoint.initial_stream_window_size(64 * 1024);
-    let mut slow = Client::new(narrow.connect().await.unwrap());
+    let mut slow = narrow(&server).await;
     let request = with_credentials(apply_id);
     let mut unread = slow.export_devices(request).await.unwrap().into_inner();
 

@@ -1,6 +1,7 @@
 //! The store on a real PostgreSQL: what is claimed, recorded, decided and seen.
 
 mod blocks;
+mod creations;
 mod imports;
 mod lookups;
 mod permits;

@@ -167,7 +167,8 @@ async fn an_upload_goes_on_after_its_server_was_killed() {
         let mut client = server.client().await;
         let (mut upload, first) = Upload::open(&mut client, begin.clone()).await.unwrap();
         assert!(first.next_ordinal >= acknowledged);
-        upload.send_all(first.next_ordinal as usize, &devices).await;
+        let next = first.next_ordinal as usize;
+        upload.send_all(next, &devices[..next + 15_000]).await;
         acknowledged = upload.answer().await.unwrap().unwrap().next_ordinal;
         // The one place where a test waits for a while: the moment of a kill is what is tested.
         tokio::time::sleep(Duration::from_millis(random.random_range(0..100))).await;

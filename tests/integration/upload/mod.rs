@@ -4,6 +4,7 @@ mod bounds;
 mod command;
 mod cuts;
 mod refusals;
+mod soak;
 mod whole;
 
 use registrar::{
