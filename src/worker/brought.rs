@@ -242,6 +242,13 @@ pub(super) fn found(
         .iter()
         .map(|device| (device.name.as_str(), device.secret.as_ref()))
         .collect();
+    // Where letter case tells no names apart, a device answers to another spelling than its own.
+    let asked: HashSet<&str> = members.names.iter().map(String::as_str).collect();
+    let respelt: HashMap<String, Option<&DeviceSecret>> = there
+        .iter()
+        .filter(|(name, _)| !asked.contains(*name))
+        .map(|(name, secret)| (name.to_ascii_lowercase(), *secret))
+        .collect();
     let absent = match proven_at.is_none_or(|at| answer.at > at) {
         true => Finding::Absent,
         false => Finding::NotThere,
@@ -250,7 +257,8 @@ pub(super) fn found(
     rows.skip(claim.page as usize * HUNDRED)
         .take(HUNDRED)
         .map(|((at, name), ours)| {
-            let finding = match there.get(name.as_str()) {
+            let found = there.get(name.as_str());
+            let finding = match found.or_else(|| respelt.get(&name.to_ascii_lowercase())) {
                 None => absent,
                 Some(None) => Finding::Secretive,
                 Some(Some(theirs)) if *theirs == ours => Finding::Ours,

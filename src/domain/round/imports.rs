@@ -19,6 +19,36 @@ impl Round {
         self.goes(next).settling(Settle::Open(Outcome::Valid))
     }
 
+    /// What becomes of an accepted import some of whose devices are refused because they exist: an
+    /// earlier request of ours may have made them, however late. So they are looked up, with whoever
+    /// else is open; but once only, since an upstream that contradicts itself would go on for ever.
+    pub(super) fn exist(
+        &self,
+        refused: &[(Ordinal, Reason)],
+        created: &[Ordinal],
+    ) -> Option<Change> {
+        let exists = |why: &Reason| why.code == ReasonCode::Exists;
+        let any = refused.iter().any(|(_, why)| exists(why));
+        if !(any && self.import && self.accepted && self.nameless == 0) {
+            return None;
+        }
+        let named = refused.iter().map(|(at, why)| {
+            let unknown = exists(why) || self.resent;
+            let to = if unknown {
+                Outcome::Unknown
+            } else {
+                Outcome::Failed
+            };
+            (*at, to, Some(why.clone()))
+        });
+        let created = created.iter().map(|at| (*at, Outcome::Created, None));
+        let change = Self {
+            nameless: 1,
+            ..self.clone().goes(Phase::Lookup)
+        };
+        Some(change.settling(Settle::Each(named.chain(created).collect())))
+    }
+
     /// The import was refused as a whole: who was named has failed, and the rest is checked anew. One
     /// that names nobody is made once more and then halved down to the culprits.
     pub(super) fn import_refused(
@@ -27,6 +57,9 @@ impl Round {
         said: Reason,
         open: &[Ordinal],
     ) -> Change {
+        if let Some(change) = self.exist(&refused, &[]) {
+            return change;
+        }
         let failed = |(at, why)| (at, Outcome::Failed, Some(why));
         match (refused.is_empty(), self.nameless, open) {
             (true, 0, _) => Self {

@@ -14,6 +14,9 @@ impl Round {
         open: &[Ordinal],
     ) -> Change {
         let no = self.refusal();
+        if let Some(change) = self.exist(&refused, &valid) {
+            return change;
+        }
         if refused.is_empty() {
             return match (self.nameless, open) {
                 (0, _) => Self {
@@ -59,6 +62,9 @@ impl Round {
         refused: Vec<(Ordinal, Reason)>,
         open: &[Ordinal],
     ) -> Change {
+        if let Some(change) = self.exist(&refused, &created) {
+            return change;
+        }
         let named = Named::new(open, &refused, &created);
         let nobody = refused.is_empty() && created.is_empty();
         let refuses = !refused.is_empty();

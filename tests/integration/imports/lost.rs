@@ -137,6 +137,30 @@ async fn a_device_of_the_name_with_another_secret_has_failed_and_one_with_the_sa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_takes_longer_than_anyone_waits_is_not_taken_for_absent_in_the_end() {
+    for queries in ["own", "all"] {
+        let upstream = [&SHORT_UPSTREAM[..], &["--simulator-import-apply", queries]].concat();
+        let mut stack = stack(&upstream, &SHORT).await;
+        let stuck = r#"{"kind":"stuck","phase":"CREATE"}"#.to_owned();
+        let path = "/_simulator/faults/stuck";
+        stack.upstream.send("PUT", path, Some(stuck)).await;
+        let devices = bringing("light", 120);
+        let apply = import(&mut stack.client, devices, AfterCheck::RegisterValid).await;
+        waits_for_unknown(&mut stack.client, &apply, 120).await;
+        if queries == "own" {
+            // Longer than an absence needs to be believed where no status says otherwise.
+            reached(&stack.upstream, "BatchImportDevice", 2).await;
+        }
+
+        stack.upstream.lift("stuck").await;
+
+        assert_all_created(&mut stack, &apply, "light", queries).await;
+        let sent = stack.upstream.ledger("BatchImportDevice").await.len();
+        assert!(queries == "own" || sent == 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_can_tell_fails_and_a_retry_looks_before_it_sends() {
     let flags = [&SHORT[..], &["--reconcile-for", "1s"]].concat();
     let mut stack = stack(&SHORT_UPSTREAM, &flags).await;

@@ -124,9 +124,10 @@ async fn what_a_failed_device_needs_for_a_retry_is_kept_and_ends_with_its_succes
     let submission = import(&["light-1", "light-2"], AfterCheck::RegisterValid);
     let (apply, _) = store.submit(&submission, None).await.unwrap();
     accepted(&store).await;
+    let why = Reason::local(ReasonCode::SecretRefused, "no such secret".to_owned());
     let refused = Event::ImportRefused {
-        refused: vec![exists(1)],
-        said: exists(1).1,
+        refused: vec![(1, why.clone())],
+        said: why,
     };
     step(&store, Lane::Import, refused).await;
     accepted(&store).await;

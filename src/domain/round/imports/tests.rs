@@ -98,6 +98,50 @@ fn what_a_count_lacks_is_listed_and_what_the_list_lacks_is_looked_up() {
 }
 
 #[test]
+fn a_name_that_exists_is_looked_up_once_before_its_device_has_failed() {
+    let exists = |devices: &[Ordinal]| {
+        let why = Reason::local(ReasonCode::Exists, "it exists".into());
+        devices.iter().map(|at| (*at, why.clone())).collect()
+    };
+    let check = || Event::CheckFailed {
+        refused: exists(&[1]),
+        valid: vec![],
+        said: why(),
+    };
+    let refused = Event::ImportRefused {
+        refused: exists(&[1]),
+        said: why(),
+    };
+    let created = Event::CreateFailed {
+        created: vec![0, 2],
+        refused: exists(&[1]),
+    };
+    for (phase, event) in [
+        (Phase::CheckImport, check()),
+        (Phase::Importing, refused),
+        (Phase::Creating, created),
+    ] {
+        let change = on(phase, event);
+        assert_eq!(change.round.phase, Phase::Lookup);
+        assert_eq!(outcomes(&change)[0], (1, Outcome::Unknown));
+    }
+
+    // The upstream contradicts itself; and what was not accepted was never sent.
+    let again = Round {
+        nameless: 1,
+        ..round(Phase::CheckImport)
+    };
+    let again = again.on(check(), &OPEN).unwrap();
+    assert_eq!(outcomes(&again), [(1, Outcome::Failed)]);
+    let first = Round {
+        accepted: false,
+        ..round(Phase::CheckImport)
+    };
+    let first = first.on(check(), &OPEN).unwrap();
+    assert_eq!(outcomes(&first), [(1, Outcome::Invalid)]);
+}
+
+#[test]
 fn a_refused_import_fails_whom_it_names_and_checks_the_rest_anew() {
     let event = |devices: &[Ordinal]| Event::ImportRefused {
         refused: refused(devices),
