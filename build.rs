@@ -11,8 +11,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(["registrar/v1/registrar.proto"], ["proto"])?;
     fs::write(out.join("registrar.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
-        // It holds a secret; src/proto.rs says how it is shown.
-        .skip_debug(["registrar.v1.ExportedDevice"])
+        // They hold secrets; src/proto.rs says how they are shown.
+        .skip_debug(["registrar.v1.NewDevice", "registrar.v1.ExportedDevice"])
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -18,6 +18,9 @@ CREATE TABLE applies (
     stored_at       timestamptz NOT NULL DEFAULT now(),  -- its latest devices
     cancelling      boolean     NOT NULL DEFAULT false,  -- nothing unsent is sent any more
     labels          jsonb       NOT NULL DEFAULT '{}',
+    import          boolean     NOT NULL DEFAULT false,  -- its devices bring their own secrets
+    data_key        bytea,                 -- what their secrets are sealed with, itself sealed; null
+                                           -- once none of them can be needed any more
     revision        bigint      NOT NULL,  -- of its latest event
     total           integer     NOT NULL,
     valid           integer     NOT NULL DEFAULT 0,
@@ -43,7 +46,8 @@ CREATE TABLE applies (
     CONSTRAINT cancelled_on_request CHECK (status <> 'CANCELLED' OR cancelling),
     CONSTRAINT sealed_before_registered CHECK (
         sealed OR status IN ('CHECK', 'CANCELLED') AND created + failed + unknown = 0),
-    CONSTRAINT uploaded_until_sealed CHECK (sealed OR uploads > 0)
+    CONSTRAINT uploaded_until_sealed CHECK (sealed OR uploads > 0),
+    CONSTRAINT key_of_an_import CHECK (data_key IS NULL OR import)
 ) WITH (fillfactor = 50);
 
 -- Whoever lists applies is of one tenant.
@@ -56,6 +60,9 @@ CREATE INDEX applies_unsettled ON applies (account) WHERE status IN ('CHECK', 'C
 -- Who waits for a caller, and since when: such an apply changes only by ceasing to.
 CREATE INDEX applies_unregistered ON applies (account, updated_at)
     WHERE status IN ('CHECK_SUCCESS', 'CHECK_FAILED');
+
+-- Whose data keys are to be sealed anew after a rotation of the master keys.
+CREATE INDEX applies_by_data_key ON applies (apply_id) WHERE data_key IS NOT NULL;
 
 -- Which uploads were given up.
 CREATE INDEX applies_unsealed ON applies (account, stored_at) WHERE NOT sealed;
@@ -83,6 +90,9 @@ CREATE TABLE chunks (
     chunk_no           integer NOT NULL,
     names              text[]  NOT NULL,
     nicknames          text[],            -- null: no device of the apply has one
+    sns                text[],            -- of an import: serial numbers, empty for none
+    secrets            bytea,             -- of an import: sealed with the data key of the apply;
+                                          -- null once none of them can be needed any more
     outcomes           "char"[] NOT NULL,
     reason_ordinals    integer[] NOT NULL DEFAULT '{}',
     reason_codes       text[]  NOT NULL DEFAULT '{}',
@@ -95,6 +105,10 @@ CREATE TABLE chunks (
         AND cardinality(names) BETWEEN 1 AND 10000),
     CONSTRAINT one_nickname_a_device CHECK (
         nicknames IS NULL OR cardinality(nicknames) = cardinality(names)),
+    CONSTRAINT one_sn_a_device CHECK (sns IS NULL OR cardinality(sns) = cardinality(names)),
+    -- A letter is P, V, F or U while its device may yet be sent, or compared with.
+    CONSTRAINT secrets_only_while_needed CHECK (
+        secrets IS NULL OR outcomes && ARRAY['P', 'V', 'F', 'U']::"char"[]),
     CONSTRAINT reasons_are_whole CHECK (
         cardinality(reason_ordinals) = cardinality(reason_codes)
         AND cardinality(reason_ordinals) = cardinality(reason_texts)
@@ -108,6 +122,7 @@ BEGIN
     ALTER TABLE chunks
         ALTER names SET COMPRESSION lz4,
         ALTER nicknames SET COMPRESSION lz4,
+        ALTER sns SET COMPRESSION lz4,
         ALTER outcomes SET COMPRESSION lz4,
         ALTER reason_ordinals SET COMPRESSION lz4,
         ALTER reason_codes SET COMPRESSION lz4,
@@ -119,6 +134,9 @@ EXCEPTION WHEN feature_not_supported THEN
 END
 $$;
 
+-- Sealed bytes do not become shorter.
+ALTER TABLE chunks ALTER secrets SET STORAGE EXTERNAL;
+
 -- A row per device, for people and for reports. The service reads chunks.
 CREATE VIEW devices AS
 SELECT c.apply_id, d.*
@@ -127,6 +145,7 @@ CROSS JOIN LATERAL (
     SELECT c.chunk_no * 10000 + d.place::integer - 1 AS ordinal,
            d.device_name,
            coalesce(d.nickname, '') AS nickname,
+           coalesce(d.sn, '') AS sn,
            CASE d.outcome WHEN 'P' THEN 'PENDING' WHEN 'V' THEN 'VALID' WHEN 'I' THEN 'INVALID'
                           WHEN 'C' THEN 'CREATED' WHEN 'F' THEN 'FAILED' WHEN 'U' THEN 'UNKNOWN'
                           WHEN 'X' THEN 'CANCELLED' END AS outcome,
@@ -134,8 +153,8 @@ CROSS JOIN LATERAL (
            r.text AS reason_text,
            r.request_id AS reason_request_id,
            r.first AS first_ordinal
-    FROM unnest(c.names, c.nicknames, c.outcomes)
-         WITH ORDINALITY AS d (device_name, nickname, outcome, place)
+    FROM unnest(c.names, c.nicknames, c.sns, c.outcomes)
+         WITH ORDINALITY AS d (device_name, nickname, sn, outcome, place)
     LEFT JOIN unnest(c.reason_ordinals, c.reason_codes, c.reason_texts, c.reason_request_ids,
                      c.reason_firsts) AS r (ordinal, code, text, request_id, first)
            ON r.ordinal = c.chunk_no * 10000 + d.place::integer - 1
@@ -158,6 +177,12 @@ CREATE TABLE rounds (
             WHEN 'UNKNOWN'     THEN 'QueryBatchRegisterDeviceStatus'
             WHEN 'COUNTING'    THEN 'QueryPageByApplyId'
             WHEN 'LISTING'     THEN 'QueryPageByApplyId'
+            WHEN 'CHECK_IMPORT'  THEN 'BatchCheckImportDevice'
+            WHEN 'IMPORT'        THEN 'BatchImportDevice'
+            WHEN 'IMPORTING'     THEN 'BatchImportDevice'
+            WHEN 'IMPORTED'      THEN 'QueryImportedDeviceByApplyId'
+            WHEN 'LIST_IMPORTED' THEN 'QueryImportedDeviceByApplyId'
+            WHEN 'LOOKUP'        THEN 'BatchQueryDeviceDetail'
         END) STORED,
     accepted          boolean     NOT NULL,  -- for registration
     chunk_no          integer,               -- its devices: all of this chunk, or
@@ -168,12 +193,14 @@ CREATE TABLE rounds (
     attempts          integer     NOT NULL DEFAULT 0,  -- claims in a row that came to nothing
     failing_since     timestamptz,           -- when the first of those was recorded
     setbacks          smallint    NOT NULL DEFAULT 0,  -- answers in a row that took it no further
-    page              integer     NOT NULL DEFAULT 0,  -- result pages read
+    page              integer     NOT NULL DEFAULT 0,  -- result pages read, or passed by; hundreds looked up
     asked_at          timestamptz,           -- since when the result is awaited
     checked_at        timestamptz,           -- when the upstream apply passed its check
     created_first     integer,               -- what was created under upstream_apply_id lies
     created_last      integer,               -- between these places
-    intent_at         timestamptz,           -- the signed date of a request to register that may be under way
+    intent_at         timestamptz,           -- the signed date of a request to register or import that may be under way
+    intent_nonce      uuid,                  -- of a request to import: what it is signed with besides
+    resent            boolean     NOT NULL DEFAULT false,  -- it may have been sent more than once
     turn_at           timestamptz NOT NULL,  -- orders what is due; never delays
     expected_at       timestamptz,           -- when the awaited result was first expected
     due_at            timestamptz,           -- when a step may take it; while leased, when the lease ends
@@ -181,21 +208,29 @@ CREATE TABLE rounds (
     PRIMARY KEY (apply_id, round_no),
     CONSTRAINT known_phase CHECK (phase IN ('CHECK', 'CHECKING', 'HELD', 'REGISTER', 'REGISTERING',
                                             'CREATING', 'COUNTING', 'LISTING', 'UNKNOWN',
-                                            'UNRESOLVED', 'ENDED')),
+                                            'UNRESOLVED', 'CHECK_IMPORT', 'IMPORT', 'IMPORTING',
+                                            'IMPORTED', 'LIST_IMPORTED', 'LOOKUP', 'ENDED')),
     CONSTRAINT one_set_of_devices CHECK ((chunk_no IS NULL) <> (ordinals IS NULL)),
     CONSTRAINT due_unless_it_rests CHECK ((due_at IS NULL) = (phase IN ('HELD', 'UNRESOLVED', 'ENDED'))),
     CONSTRAINT leased_when_due CHECK (lease IS NULL OR due_at IS NOT NULL),
     CONSTRAINT asked_about_by_its_number CHECK (
-        phase IN ('CHECK', 'HELD', 'ENDED') OR upstream_apply_id IS NOT NULL),
+        upstream_apply_id IS NOT NULL
+        OR phase IN ('CHECK', 'HELD', 'UNRESOLVED', 'CHECK_IMPORT', 'IMPORT', 'IMPORTING', 'LOOKUP',
+                     'ENDED')),
     CONSTRAINT registered_when_accepted CHECK (
-        accepted OR phase IN ('CHECK', 'CHECKING', 'HELD', 'ENDED')),
+        accepted OR phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT', 'HELD', 'ENDED')),
     CONSTRAINT created_under_its_number CHECK (
         (created_first IS NULL) = (created_last IS NULL)
         AND (created_first IS NULL OR upstream_apply_id IS NOT NULL)),
     CONSTRAINT held_until_accepted CHECK (phase <> 'HELD' OR NOT accepted),
-    CONSTRAINT intent_before_call CHECK (phase <> 'REGISTERING' OR intent_at IS NOT NULL),
+    CONSTRAINT intent_before_call CHECK (
+        phase NOT IN ('REGISTERING', 'IMPORTING') OR intent_at IS NOT NULL),
+    CONSTRAINT nonce_before_import CHECK (phase <> 'IMPORTING' OR intent_nonce IS NOT NULL),
+    CONSTRAINT nonce_of_an_intent CHECK (intent_nonce IS NULL OR intent_at IS NOT NULL),
     CONSTRAINT intent_while_registering CHECK (
-        intent_at IS NULL OR phase IN ('REGISTER', 'REGISTERING', 'UNKNOWN', 'UNRESOLVED'))
+        intent_at IS NULL OR phase IN ('REGISTER', 'REGISTERING', 'UNKNOWN', 'UNRESOLVED')
+        OR intent_nonce IS NOT NULL
+           AND phase IN ('IMPORTING', 'CREATING', 'IMPORTED', 'LIST_IMPORTED', 'LOOKUP'))
 );
 
 -- Whose turn it is in each lane, and when the next one is due.
@@ -210,6 +245,20 @@ CREATE TABLE listed (
     names    text[]  NOT NULL,
     PRIMARY KEY (apply_id, round_no, page),
     FOREIGN KEY (apply_id, round_no) REFERENCES rounds ON DELETE CASCADE
+);
+
+-- What looking up the devices of imports found so far, a hundred at a time; folded into their chunks
+-- once. Letters: O(urs), with the secret that we sent; T(heirs), with another; A(bsent); N(ot there,
+-- while an import may be under way); S(ecretive), there and its secret not told.
+CREATE TABLE looked_up (
+    apply_id bigint  NOT NULL,
+    round_no integer NOT NULL,
+    page     integer NOT NULL,
+    ordinals integer[] NOT NULL,
+    found    "char"[] NOT NULL,
+    PRIMARY KEY (apply_id, round_no, page),
+    FOREIGN KEY (apply_id, round_no) REFERENCES rounds ON DELETE CASCADE,
+    CONSTRAINT one_finding_a_device CHECK (cardinality(ordinals) = cardinality(found))
 );
 
 -- Every visible change of an apply, as the whole of what is visible.

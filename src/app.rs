@@ -174,6 +174,7 @@ async fn serve(
     let worker = Worker::new(
         store.clone(),
         upstream.clone(),
+        vault.clone(),
         lanes.clone(),
         rooms.worker,
         hub.moved(),
@@ -188,6 +189,7 @@ async fn serve(
     let service = Service::new(
         store.clone(),
         hub.clone(),
+        vault.clone(),
         credentials,
         rates,
         &rooms.service,

@@ -17,13 +17,13 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("vault", &["domain"]),
     ("hub", &["domain", "store"]),
     ("lanes", &["domain", "store", "upstream"]),
-    ("worker", &["domain", "store", "upstream", "lanes"]),
+    ("worker", &["domain", "store", "upstream", "lanes", "vault"]),
     ("credentials", &["domain", "store", "upstream", "lanes"]),
     // It looks at an account before there is a database.
     ("doctor", &["domain", "upstream"]),
     (
         "service",
-        &["domain", "store", "hub", "credentials", "proto"],
+        &["domain", "store", "hub", "credentials", "vault", "proto"],
     ),
     // It meets the rest on the wire, so that one wrong rule cannot flatter both sides.
     ("simulator", &[]),

@@ -21,8 +21,9 @@ use crate::proto::{AfterCheck, CheckDevicesRequest, CheckDevicesResponse, Genera
 #[derive(Clone, Debug, Args)]
 #[command(after_help = DEVICES_CODES)]
 pub struct Check {
-    /// The devices: a CSV file with the columns device_name and, optionally, nickname; `-` is
-    /// standard input. At most 100,000; `upload` takes more
+    /// The devices: a CSV file with the columns device_name and, optionally, nickname, or with
+    /// `--import` device_name, device_secret and, optionally, sn; `-` is standard input. At
+    /// most 100,000; `upload` takes more
     #[arg(required_unless_present = "generate", conflicts_with = "generate")]
     pub file: Option<PathBuf>,
 
@@ -41,6 +42,11 @@ pub struct Check {
     /// What to call the apply, as KEY=VALUE. May be repeated; the variable holds one
     #[arg(long, env = "REGISTRAR_LABEL", value_name = "KEY=VALUE", value_parser = label)]
     pub label: Vec<(String, String)>,
+
+    /// The devices bring their own secrets and serial numbers: import them. The secrets are told
+    /// nowhere but to the server
+    #[arg(long, env = "REGISTRAR_IMPORT", conflicts_with = "generate")]
+    pub import: bool,
 
     /// Only judge the devices by the rules that need no upstream; nothing is stored or sent
     #[arg(long, env = "REGISTRAR_VALIDATE_ONLY")]
@@ -136,7 +142,7 @@ impl Check {
         });
         let (devices, lines) = match self.file {
             Some(path) => {
-                let file = file::load_devices(path).await?;
+                let file = file::load_devices(path, self.import).await?;
                 (file.devices, file.lines)
             }
             None => (Vec::new(), Numbering::default()),
@@ -148,6 +154,7 @@ impl Check {
             after_check: AfterCheck::from(self.after_check).into(),
             request_id: self.repeat.id(),
             validate_only: self.validate_only,
+            import: self.import,
             generated,
             labels: self.label.into_iter().collect(),
         };

@@ -75,23 +75,25 @@ pub(super) fn named(path: &Path) -> PathBuf {
 }
 
 /// Reads the file as [`read`] does, without holding up the tasks beside it.
-pub(super) async fn load_devices(path: PathBuf) -> anyhow::Result<DeviceFile> {
-    let file = tokio::task::spawn_blocking(move || read(&path)).await;
+pub(super) async fn load_devices(path: PathBuf, import: bool) -> anyhow::Result<DeviceFile> {
+    let file = tokio::task::spawn_blocking(move || read(&path, import)).await;
     Ok(file.context("reading the file did not finish")??)
 }
 
-/// Reads the file, or standard input where the path is `-`. At most 100,000 rows and 32 MiB.
-pub(super) fn read(path: &Path) -> Result<DeviceFile, Error> {
+/// Reads the file, or standard input where the path is `-`. At most 100,000 rows and 32 MiB. The
+/// devices of an import bring their own secrets.
+pub(super) fn read(path: &Path, import: bool) -> Result<DeviceFile, Error> {
     let text = if path == Path::new("-") {
         load(io::stdin().lock())
     } else {
         let file = File::open(path).map_err(unreadable);
         file.and_then(load)
     };
-    text.and_then(|text| parse(&text)).map_err(|problem| Error {
-        path: named(path),
-        problem,
-    })
+    text.and_then(|text| parse(&text, import))
+        .map_err(|problem| Error {
+            path: named(path),
+            problem,
+        })
 }
 
 fn load(source: impl io::Read) -> Result<Vec<u8>, Problem> {
@@ -110,8 +112,8 @@ fn unreadable(error: io::Error) -> Problem {
     table::Problem::from(rows::Problem::Unreadable(error)).into()
 }
 
-fn parse(text: &[u8]) -> Result<DeviceFile, Problem> {
-    let mut table = Table::new(text)?;
+fn parse(text: &[u8], import: bool) -> Result<DeviceFile, Problem> {
+    let mut table = Table::new(text, import)?;
     let mut file = DeviceFile {
         devices: Vec::new(),
         lines: Numbering::default(),
@@ -131,7 +133,7 @@ mod tests {
     use super::*;
 
     fn rows(text: &str) -> Vec<(u64, String, String)> {
-        let file = parse(text.as_bytes()).unwrap();
+        let file = parse(text.as_bytes(), false).unwrap();
         let devices = (0..).zip(file.devices);
         devices
             .map(|(at, d)| (file.lines.line(at).unwrap(), d.device_name, d.nickname))
@@ -139,7 +141,7 @@ mod tests {
     }
 
     fn problem(text: impl Into<Vec<u8>>) -> String {
-        parse(&text.into()).unwrap_err().to_string()
+        parse(&text.into(), false).unwrap_err().to_string()
     }
 
     fn row(line: u64, name: &str, nickname: &str) -> (u64, String, String) {
@@ -171,6 +173,21 @@ mod tests {
                 row(5, "p-03", "")
             ]
         );
+    }
+
+    #[test]
+    fn the_devices_of_an_import_come_with_what_they_bring() {
+        let text = "sn,device_name,device_secret\nSN_1,p-01,s-1\n,p-02,s-2\n";
+
+        let file = parse(text.as_bytes(), true).unwrap();
+
+        let brought: Vec<_> = file
+            .devices
+            .iter()
+            .map(|device| (&*device.device_name, &*device.device_secret, &*device.sn))
+            .collect();
+        assert_eq!(brought, [("p-01", "s-1", "SN_1"), ("p-02", "s-2", "")]);
+        assert!(!format!("{file:?}").contains("s-1"));
     }
 
     #[test]
@@ -233,14 +250,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("none.csv");
 
-        let error = read(&missing).unwrap_err().to_string();
+        let error = read(&missing, false).unwrap_err().to_string();
 
         assert!(
             error.starts_with(&format!("{}: cannot be read: ", missing.display())),
             "{error}"
         );
         assert!(
-            read(directory.path())
+            read(directory.path(), false)
                 .unwrap_err()
                 .to_string()
                 .contains("cannot be read")
@@ -253,7 +270,7 @@ mod tests {
         file.as_file().set_len(MAX_BYTES + 1).unwrap();
 
         assert!(
-            read(file.path())
+            read(file.path(), false)
                 .unwrap_err()
                 .to_string()
                 .contains("larger than 32 MiB; `registrar upload` takes it")

@@ -15,6 +15,8 @@ const SHOWN: usize = 60;
 pub(super) struct Columns {
     name: usize,
     nickname: Option<usize>,
+    secret: Option<usize>,
+    sn: Option<usize>,
     count: usize,
     /// Whether cells are kept from being formulas, as `registrar export` does.
     guarded: bool,
@@ -56,6 +58,20 @@ pub(super) enum Problem {
     UnknownColumn { column: String },
     #[error("the header has the column {0} twice; remove one of them")]
     ColumnTwice(&'static str),
+    #[error(
+        "the header has the column {0}, which only devices have that bring their own secrets; submit \
+         them with `registrar check --import`, or remove it"
+    )]
+    OnlyImported(&'static str),
+    #[error(
+        "the header should be device_name,device_secret or device_name,device_secret,sn, and has no \
+         {0}; begin the file with a line that names its columns"
+    )]
+    NotImported(&'static str),
+    #[error(
+        "the header has the column nickname, which the upstream does not take in an import; remove it"
+    )]
+    NoNickname,
     #[error("is not UTF-8; save the file as UTF-8 (in Excel: \"CSV UTF-8\")")]
     NotUtf8,
     #[error(
@@ -68,9 +84,10 @@ pub(super) enum Problem {
 
 impl Columns {
     /// Takes names of columns however they are spelt: `DeviceName`, `device name` and
-    /// ` device_name ` are device_name.
-    pub(super) fn of(header: &ByteRecord) -> Result<Self, Problem> {
+    /// ` device_name ` are device_name. Nothing of what may be a secret is told.
+    pub(super) fn of(header: &ByteRecord, import: bool) -> Result<Self, Problem> {
         let (mut name, mut nickname, mut unknown) = (None, None, None);
+        let (mut secret, mut sn) = (None, None);
         let has = |known| {
             header
                 .iter()
@@ -82,6 +99,10 @@ impl Columns {
             let (known, place) = match bare(column).as_str() {
                 "devicename" => ("device_name", &mut name),
                 "nickname" => ("nickname", &mut nickname),
+                "devicesecret" | "secret" if import || !is_exported => {
+                    ("device_secret", &mut secret)
+                }
+                "sn" | "serialnumber" => ("sn", &mut sn),
                 other if is_exported && EXPORTED.contains(&other) => continue,
                 _ => {
                     unknown.get_or_insert(column);
@@ -92,6 +113,14 @@ impl Columns {
                 return Err(Problem::ColumnTwice(known));
             }
         }
+        match (import, nickname) {
+            (true, _) if name.is_none() => return Err(Problem::NotImported("device_name")),
+            (true, _) if secret.is_none() => return Err(Problem::NotImported("device_secret")),
+            (true, Some(_)) => return Err(Problem::NoNickname),
+            (false, _) if secret.is_some() => return Err(Problem::OnlyImported("device_secret")),
+            (false, _) if sn.is_some() => return Err(Problem::OnlyImported("sn")),
+            _ => {}
+        }
         match (name, unknown) {
             (None, _) => Err(nameless(header)),
             // To ignore it would drop a misspelt nickname from every device.
@@ -101,6 +130,8 @@ impl Columns {
             (Some(name), None) => Ok(Self {
                 name,
                 nickname,
+                secret,
+                sn,
                 count: header.len(),
                 guarded: is_exported,
             }),
@@ -122,6 +153,8 @@ impl Columns {
         Ok(NewDevice {
             device_name: value(self.name)?,
             nickname: self.nickname.map(value).transpose()?.unwrap_or_default(),
+            device_secret: self.secret.map(value).transpose()?.unwrap_or_default(),
+            sn: self.sn.map(value).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -157,7 +190,13 @@ mod tests {
     use super::*;
 
     fn of(header: &[&str]) -> Result<Columns, String> {
-        Columns::of(&ByteRecord::from(header.to_vec())).map_err(|problem| problem.to_string())
+        let header = ByteRecord::from(header.to_vec());
+        Columns::of(&header, false).map_err(|problem| problem.to_string())
+    }
+
+    fn of_import(header: &[&str]) -> Result<Columns, String> {
+        let header = ByteRecord::from(header.to_vec());
+        Columns::of(&header, true).map_err(|problem| problem.to_string())
     }
 
     #[test]
@@ -201,6 +240,38 @@ mod tests {
         assert!(of(&["a;b", "c"]).unwrap_err().contains("begin the file"));
         let both = of(&["device_name;note", " more"]).unwrap_err();
         assert!(both.contains("separated by `;`"), "{both}");
+    }
+
+    #[test]
+    fn an_import_has_names_and_secrets_and_may_have_serial_numbers() {
+        for secret in ["device_secret", "DeviceSecret", "Device Secret", "secret"] {
+            for sn in ["sn", "SN", "Serial Number"] {
+                let columns = of_import(&[sn, "DeviceName", secret]).expect(secret);
+                assert_eq!((columns.secret, columns.sn), (Some(2), Some(0)));
+            }
+        }
+        assert!(
+            of_import(&["device_name"])
+                .unwrap_err()
+                .contains("no device_secret")
+        );
+        let nickname = of_import(&["device_name", "device_secret", "nickname"]);
+        assert!(nickname.unwrap_err().contains("does not take in an import"));
+        for column in ["device_secret", "sn"] {
+            let problem = of(&["device_name", column]).unwrap_err();
+            assert!(
+                problem.contains(column) && problem.contains("--import"),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_of_an_import_without_a_header_shows_nothing_of_its_first_row() {
+        let problem = of_import(&["p-01", "canary", "SN_1"]).unwrap_err();
+
+        assert!(problem.contains("has no device_name"));
+        assert!(!problem.contains("canary"), "{problem}");
     }
 
     #[test]

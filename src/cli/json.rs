@@ -22,6 +22,7 @@ pub(super) fn apply(apply: &Apply) -> Value {
         "update_time": time::exact(apply.update_time.as_ref()),
         "settled": apply.settled,
         "labels": apply.labels,
+        "import": apply.import,
         "cancelling": apply.cancelling,
         "sealed": apply.sealed,
     })
@@ -32,6 +33,7 @@ pub(super) fn device(device: &Device) -> Value {
         "ordinal": device.ordinal,
         "device_name": device.device_name,
         "nickname": device.nickname,
+        "sn": device.sn,
         "outcome": words::outcome(device.outcome),
         "reason": device.reason.as_ref().map(reason),
     })

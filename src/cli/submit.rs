@@ -47,7 +47,7 @@ impl Submit {
     /// A file that cannot be read as devices. The text says what to do next.
     pub async fn read(path: PathBuf, product_key: &str) -> anyhow::Result<Self> {
         Ok(Self {
-            file: file::load_devices(path).await?,
+            file: file::load_devices(path, false).await?,
             product_key: product_key.to_owned(),
         })
     }
@@ -204,7 +204,7 @@ mod tests {
     fn the_example_has_ten_thousand_devices_and_the_one_that_the_simulator_knows() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/devices.csv");
 
-        let file = file::read(path.as_ref()).unwrap();
+        let file = file::read(path.as_ref(), false).unwrap();
 
         assert_eq!(file.devices.len(), 10_000);
         let known = file

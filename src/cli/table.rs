@@ -32,13 +32,15 @@ pub(super) struct Table<R> {
 }
 
 impl<R: Read> Table<R> {
-    pub(super) fn new(source: R) -> Result<Self, Problem> {
+    /// The devices of an import bring their own secrets.
+    pub(super) fn new(source: R, import: bool) -> Result<Self, Problem> {
         let mut rows = Rows::new(source)?;
         if !rows.next()? {
             return Err(Problem::Empty);
         }
         let line = rows.line();
-        let columns = Columns::of(rows.row()).map_err(|problem| Problem::Row { line, problem })?;
+        let columns = Columns::of(rows.row(), import);
+        let columns = columns.map_err(|problem| Problem::Row { line, problem })?;
         let is_empty = true;
         Ok(Self {
             rows,

@@ -71,6 +71,8 @@ pub struct Apply {
     pub iot_instance_id: String,
     /// What was asked for.
     pub after_check: AfterCheck,
+    /// Whether its devices bring their own secrets.
+    pub import: bool,
     /// What its submitter calls it.
     pub labels: Labels,
     /// When it was submitted.

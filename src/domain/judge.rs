@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    CHUNK, Ordinal,
-    device::{judge_name, judge_nickname, readable},
+    CHUNK, DeviceSecret, Fingerprint, Ordinal,
+    device::{NewDevice, readable},
     reason::Reason,
 };
 
@@ -25,11 +25,26 @@ pub struct Chunk {
     pub names: Vec<String>,
     /// The nicknames in the same order, empty for none; absent when none of these devices has one.
     pub nicknames: Option<Vec<String>>,
+    /// Of an import: the serial numbers, empty for none.
+    pub sns: Option<Vec<String>>,
+    /// Of an import: a hash over what its devices bring, as it was handed over.
+    pub brought: Option<Fingerprint>,
+    /// Of an import: the secrets until they are sealed. Of a device that breaks a rule none is kept.
+    secrets: Vec<DeviceSecret>,
+    /// Of an import: the same once they are sealed; none where no device can be sent.
+    pub sealed: Option<Vec<u8>>,
     /// The devices that break a rule, by rising ordinal.
     pub refused: Vec<(Ordinal, Reason)>,
 }
 
 impl Chunk {
+    /// Seals the secrets, if there are any. Afterwards nothing here shows them.
+    pub fn seal(&mut self, seal: impl FnOnce(&[DeviceSecret], i32) -> Vec<u8>) {
+        let secrets = std::mem::take(&mut self.secrets);
+        let any = self.sns.is_some() && self.passed() > 0;
+        self.sealed = any.then(|| seal(&secrets, self.chunk_no));
+    }
+
     /// The place of its first device in the apply.
     pub fn first(&self) -> Ordinal {
         self.chunk_no * CHUNK as Ordinal
@@ -58,6 +73,8 @@ pub struct Gathered {
     chunk_no: i32,
     names: Vec<String>,
     nicknames: Vec<String>,
+    sns: Option<Vec<String>>,
+    secrets: Vec<DeviceSecret>,
     refused: Vec<(Ordinal, Reason)>,
 }
 
@@ -68,17 +85,25 @@ impl Gathered {
             chunk_no,
             names: Vec::new(),
             nicknames: Vec::new(),
+            sns: None,
+            secrets: Vec::new(),
             refused: Vec::new(),
         }
     }
 
-    /// Takes the next device: its name, and its nickname or nothing. Keeps what is readable of it.
-    pub fn push(&mut self, name: String, nickname: String) {
-        if let Some(reason) = judge_name(&name).or_else(|| judge_nickname(&nickname)) {
+    /// Takes the next device. Keeps what is readable of it, but nothing of its secret that is not
+    /// sealed.
+    pub fn push(&mut self, device: impl Into<NewDevice>) {
+        let device = device.into();
+        if let Some(reason) = device.judge() {
             self.refused.push((self.next(), reason));
         }
-        self.names.push(readable(name));
-        self.nicknames.push(readable(nickname));
+        self.names.push(readable(device.name));
+        self.nicknames.push(readable(device.nickname));
+        if let Some(brought) = device.brought {
+            self.sns.get_or_insert_default().push(readable(brought.sn));
+            self.secrets.push(brought.secret);
+        }
     }
 
     /// The place in the apply of the device that comes next.
@@ -167,15 +192,31 @@ impl<K: BuildHasher> Judge<K> {
             chunk_no,
             names,
             nicknames,
+            sns,
+            mut secrets,
             mut refused,
         } = chunk;
         refused.extend(duplicates);
         refused.sort_by_key(|(at, _)| *at);
+        let brought = sns.as_ref().map(|sns| {
+            let sns = sns.iter().map(String::as_bytes);
+            let secrets = secrets.iter().map(|secret| secret.reveal().as_bytes());
+            Fingerprint::of("brought", sns.chain(secrets))
+        });
+        if sns.is_some() {
+            for (at, _) in &refused {
+                secrets[*at as usize % CHUNK] = DeviceSecret::new(String::new());
+            }
+        }
         let is_nicknamed = nicknames.iter().any(|nickname| !nickname.is_empty());
         Chunk {
             chunk_no,
             names,
             nicknames: is_nicknamed.then_some(nicknames),
+            sns,
+            brought,
+            secrets,
+            sealed: None,
             refused,
         }
     }

@@ -29,6 +29,18 @@ words! {
         Blocked = "BLOCKED",
         /// The upstream has not said in time what became of the registration.
         Unresolved = "UNRESOLVED",
+        /// The secret that the device brings is missing or too long.
+        SecretLength = "SECRET_LENGTH",
+        /// The secret that the device brings holds a character that is not allowed.
+        SecretCharacter = "SECRET_CHARACTER",
+        /// The serial number is too long.
+        SnLength = "SN_LENGTH",
+        /// The serial number holds a character that is not allowed.
+        SnCharacter = "SN_CHARACTER",
+        /// The upstream refused the secret that the device brings.
+        SecretRefused = "SECRET_REFUSED",
+        /// The upstream refused the serial number.
+        SnRefused = "SN_REFUSED",
     }
 }
 

@@ -11,9 +11,9 @@ pub struct RequestKey {
     pub fingerprint: Fingerprint,
 }
 
-/// A hash over everything that a request says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint(pub [u8; 32]);
+/// A hash over everything that a request says; a keyed one where that includes secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub Vec<u8>);
 
 impl Fingerprint {
     /// The fingerprint of a request of some kind, from its parts in a fixed order.
@@ -24,7 +24,7 @@ impl Fingerprint {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        Self(hash.finalize().into())
+        Self(hash.finalize().to_vec())
     }
 }
 

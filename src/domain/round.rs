@@ -2,6 +2,7 @@
 
 mod change;
 mod ends;
+mod imports;
 mod lists;
 
 use super::{Corrupt, Lane, Ordinal, Outcome, Reason, ReasonCode, SMALL_ROUND, outcome::words};
@@ -31,12 +32,32 @@ words! {
         Unknown = "UNKNOWN",
         /// Asked after for long enough; asked again when a caller wants it.
         Unresolved = "UNRESOLVED",
+        /// Its devices bring their own secrets; whether they may be imported is to be asked.
+        CheckImport = "CHECK_IMPORT",
+        /// To be imported.
+        Import = "IMPORT",
+        /// It was, or is about to be, sent for import; the same request may be sent again.
+        Importing = "IMPORTING",
+        /// The import is taken, and its status is not told; count what it lists.
+        Imported = "IMPORTED",
+        /// The count falls short; read page by page which were created.
+        ListImported = "LIST_IMPORTED",
+        /// What became of its devices is not known; look each of them up.
+        Lookup = "LOOKUP",
         /// Nothing is left to do.
         Ended = "ENDED",
     }
 }
 
 impl Phase {
+    /// What a round begins with, whose devices bring their own secrets or do not.
+    pub fn first(import: bool) -> Self {
+        match import {
+            true => Self::CheckImport,
+            false => Self::Check,
+        }
+    }
+
     /// The upstream action that takes a round of this phase further; none if it rests.
     pub fn lane(self) -> Option<Lane> {
         match self {
@@ -46,15 +67,20 @@ impl Phase {
             }
             Self::Register => Some(Lane::Register),
             Self::Counting | Self::Listing => Some(Lane::Page),
+            Self::CheckImport => Some(Lane::CheckImport),
+            Self::Import | Self::Importing => Some(Lane::Import),
+            Self::Imported | Self::ListImported => Some(Lane::Imported),
+            Self::Lookup => Some(Lane::Details),
             Self::Held | Self::Unresolved | Self::Ended => None,
         }
     }
 
-    /// The phase while a step is under way: one that registers is taken for asked from its claim
-    /// on, so that a crash leaves behind a question and not a second request.
+    /// The phase while a step is under way: one that registers or imports is taken for asked from
+    /// its claim on, so that a crash leaves behind a question and not a second request.
     pub fn claimed(self) -> Self {
         match self {
             Self::Register => Self::Registering,
+            Self::Import => Self::Importing,
             other => other,
         }
     }
@@ -65,6 +91,11 @@ impl Phase {
 pub struct Round {
     /// What it does next.
     pub phase: Phase,
+    /// Whether its devices bring their own secrets.
+    pub import: bool,
+    /// Whether its request to import may have been sent more than once: a refusal may then be of the
+    /// second what the first did.
+    pub resent: bool,
     /// Whether its devices are accepted for registration. What is refused from then on has FAILED.
     pub accepted: bool,
     /// The upstream's ApplyId, while there is a usable one.
@@ -113,9 +144,28 @@ pub enum Event {
     Counted { total: u64 },
     /// The rows of the result are these devices.
     Listed { present: Vec<Ordinal> },
+    /// The upstream has taken the import.
+    ImportAccepted { upstream_apply: i64 },
+    /// The import was refused as a whole, naming these devices, and no earlier request is under way.
+    ImportRefused {
+        refused: Vec<(Ordinal, Reason)>,
+        said: Reason,
+    },
+    /// The import may have been carried out, and sending it again would tell no more.
+    ImportLost { why: Reason },
+    /// The upstream tells no status of an import.
+    NoStatus,
+    /// The devices were looked up: these exist with their secrets, these with others, and these do
+    /// not exist. `proven`: no import can be under way any more.
+    LookedUp {
+        ours: Vec<Ordinal>,
+        others: Vec<(Ordinal, Reason)>,
+        absent: Vec<Ordinal>,
+        proven: bool,
+    },
     /// The upstream answers, and has been at it for longer than it may.
     TimedOut,
-    /// No usable answer for too long. `sent`: the request to register may have been heard.
+    /// No usable answer for too long. `sent`: the request to register or import may have been heard.
     GivenUp { why: Reason, sent: bool },
 }
 
@@ -147,6 +197,7 @@ impl Round {
                 ..self.goes(P::Checking)
             }
             .alone(),
+            (P::CheckImport, E::CheckPassed) => self.import_checked(),
             (P::Checking, E::CheckPassed) => {
                 let next = if self.accepted { P::Register } else { P::Held };
                 Self {
@@ -156,52 +207,82 @@ impl Round {
                 .settling(Settle::Open(Outcome::Valid))
             }
             (
-                P::Check | P::Checking,
+                P::Check | P::Checking | P::CheckImport,
                 E::CheckFailed {
                     refused,
                     valid,
                     said,
                 },
             ) => self.check_failed(refused, valid, said, open),
-            (P::Check, E::TooLarge) if open.len() < 2 => {
+            (P::Check | P::CheckImport | P::Importing, E::TooLarge) if open.len() < 2 => {
                 let text = "the upstream takes no list of names, however short";
                 let said = Reason::local(ReasonCode::Refused, text.to_owned());
                 let alone = open.iter().map(|at| (*at, said.clone())).collect();
                 self.check_failed(alone, Vec::new(), said, open)
             }
-            (P::Check, E::TooLarge) => {
+            (P::Check | P::CheckImport | P::Importing, E::TooLarge) => {
                 let size = SMALL_ROUND.min(open.len().div_ceil(2));
                 self.parted(open, size, Settle::Nothing)
             }
-            (P::Check, E::NothingLeft) => self.goes(P::Ended).alone(),
-            (P::Checking | P::Registering, E::ApplyGone) | (P::Registering, E::Stale) => {
-                self.again().alone()
+            (P::Check | P::CheckImport | P::Importing | P::Lookup, E::NothingLeft) => {
+                self.goes(P::Ended).alone()
             }
+            (P::Checking | P::Registering, E::ApplyGone)
+            | (P::Registering | P::Importing, E::Stale) => self.again().alone(),
             (P::Registering, E::RegisterAccepted) => self.goes(P::Creating).alone(),
             (P::Registering, E::RegisterUnheard | E::NotRegistered) => {
                 self.goes(P::Register).alone()
             }
             (P::Registering, E::RegisterRefused) => self.goes(P::Checking).alone(),
+            (P::Importing, E::NotRegistered) => self.goes(P::Import).alone(),
+            (P::Importing, E::ImportAccepted { upstream_apply }) => Self {
+                upstream_apply: Some(upstream_apply),
+                nameless: 0,
+                ..self.goes(P::Creating)
+            }
+            .alone(),
+            (P::Importing, E::ImportRefused { refused, said }) => {
+                self.import_refused(refused, said, open)
+            }
+            (P::Importing, E::ImportLost { why }) => self.unknown(&why, open),
+            (P::Creating, E::NoStatus) if self.import => self.goes(P::Imported).alone(),
+            (P::Unknown, E::NoStatus) if self.import => self.goes(P::Lookup).alone(),
+            (P::Imported | P::ListImported, E::ApplyGone) => self.unlisted(open),
+            (
+                P::Lookup,
+                E::LookedUp {
+                    ours,
+                    others,
+                    absent,
+                    proven,
+                },
+            ) => self.looked_up(ours, others, absent, proven, open),
             // A refused request is followed up as a check, which may find the devices created.
             (P::Checking, E::RegisterAccepted) if self.accepted => self.goes(P::Creating).alone(),
             (P::Checking | P::Registering | P::Creating | P::Unknown, E::CreateSucceeded)
                 if self.accepted =>
             {
-                self.goes(P::Counting).alone()
+                let next = if self.import {
+                    P::Imported
+                } else {
+                    P::Counting
+                };
+                self.goes(next).alone()
             }
             (
                 P::Checking | P::Registering | P::Creating | P::Unknown,
                 E::CreateFailed { created, refused },
             ) if self.accepted => self.create_failed(created, refused, open),
-            (P::Counting, E::Counted { total }) if total >= open.len() as u64 => {
+            (P::Counting | P::Imported, E::Counted { total }) if total >= open.len() as u64 => {
                 self.goes(P::Ended).settling(Settle::Open(Outcome::Created))
             }
             (P::Counting, E::Counted { .. }) => self.goes(P::Listing).alone(),
-            (P::Listing, E::Listed { present }) => self.listed(present, open),
+            (P::Imported, E::Counted { .. }) => self.goes(P::ListImported).alone(),
+            (P::Listing | P::ListImported, E::Listed { present }) => self.listed(present, open),
             (phase, E::TimedOut) => return self.timed_out(phase, open),
             (phase, E::GivenUp { why, sent }) => return self.given_up(phase, why, sent, open),
             // Proven absent: nothing stands against sending it anew.
-            (P::Unknown, E::NotRegistered | E::ApplyGone) => {
+            (P::Unknown, E::NotRegistered | E::ApplyGone) if !self.import => {
                 self.again().settling(Settle::Open(Outcome::Pending))
             }
 
@@ -216,6 +297,12 @@ impl Round {
                 | P::Listing
                 | P::Unknown
                 | P::Unresolved
+                | P::CheckImport
+                | P::Import
+                | P::Importing
+                | P::Imported
+                | P::ListImported
+                | P::Lookup
                 | P::Ended),
                 event,
             ) => return Err(IllegalTransition::new(phase, &event)),
@@ -229,9 +316,11 @@ impl Round {
 
     /// Back to the start, under a new upstream apply.
     fn again(self) -> Self {
+        let first = Phase::first(self.import);
         Self {
             upstream_apply: None,
-            ..self.goes(Phase::Check)
+            resent: false,
+            ..self.goes(first)
         }
     }
 

@@ -176,11 +176,11 @@ pub fn waiting(
         rounds => format!("{rounds} rounds"),
     };
     let (kind, text) = match next.phase {
-        Phase::Check => (
+        Phase::Check | Phase::CheckImport => (
             K::Quota,
             format!("{rounds} of devices wait for their turn to be checked"),
         ),
-        Phase::Register => (
+        Phase::Register | Phase::Import => (
             K::Quota,
             format!("{rounds} of devices wait for their turn to be registered"),
         ),
@@ -188,15 +188,20 @@ pub fn waiting(
             K::Upstream,
             format!("the upstream is checking {rounds} of devices"),
         ),
-        Phase::Registering | Phase::Creating => (
+        Phase::Registering | Phase::Creating | Phase::Importing | Phase::Imported => (
             K::Upstream,
             format!("the upstream is creating {rounds} of devices"),
         ),
-        Phase::Unknown => (
+        Phase::Unknown | Phase::Lookup => (
             K::Reconcile,
             format!("the upstream has not said what became of {rounds} of devices; it is asked on"),
         ),
-        Phase::Counting | Phase::Listing | Phase::Held | Phase::Unresolved | Phase::Ended => (
+        Phase::Counting
+        | Phase::Listing
+        | Phase::ListImported
+        | Phase::Held
+        | Phase::Unresolved
+        | Phase::Ended => (
             K::Quota,
             format!("the results of {rounds} of devices are being read"),
         ),

@@ -108,6 +108,7 @@ mod tests {
             product_key: "a1".into(),
             iot_instance_id: "iot-1".into(),
             after_check: AfterCheck::Stop,
+            import: false,
             labels: Labels::default(),
             created_at: OffsetDateTime::UNIX_EPOCH,
         }

@@ -4,8 +4,8 @@ use crate::{
     domain::{Lane, waiting::FailureScope},
     store::CallMade,
     upstream::{
-        Answer, Checked, Credentials, Page, Phase as P, ProductInfo, Registered, Scope, Status,
-        Verdict,
+        Answer, Checked, CheckedImport, Credentials, Found, Imported, Page, Phase as P,
+        ProductInfo, Registered, Scope, Status, Verdict,
     },
 };
 
@@ -54,6 +54,31 @@ pub trait Shown {
 impl Shown for Checked {
     fn result(&self) -> String {
         "OK".to_owned()
+    }
+}
+
+impl Shown for CheckedImport {
+    fn result(&self) -> String {
+        match self.refused.len() {
+            0 => "OK".to_owned(),
+            refused => format!("OK, {refused} refused"),
+        }
+    }
+}
+
+impl Shown for Imported {
+    fn result(&self) -> String {
+        format!(
+            "OK, {} on a page of {}",
+            self.devices.len(),
+            self.total_pages
+        )
+    }
+}
+
+impl Shown for Vec<Found> {
+    fn result(&self) -> String {
+        format!("OK, {} exist", self.len())
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn apply(apply: &Apply, at: &Snapshot) -> pb::Apply {
         cancelling: at.cancelling && !at.status.is_settled(),
         sealed: at.sealed,
         labels: labels(&apply.labels),
+        import: apply.import,
     }
 }
 
@@ -68,18 +69,17 @@ pub(super) fn judged(submission: &Submission) -> pb::CheckDevicesResponse {
         after_check: after_check(heading.after_check).into(),
         settled: now.is_settled(),
         labels: labels(&heading.labels),
+        import: heading.import,
         ..Default::default()
     };
-    let refused = submission
-        .refusals()
-        .take(REFUSED)
-        .map(|(ordinal, name, nickname, why)| pb::Device {
-            ordinal: ordinal.into(),
-            device_name: name.to_owned(),
-            nickname: nickname.to_owned(),
-            outcome: outcome(Outcome::Invalid).into(),
-            reason: Some(reason(why.clone())),
-        });
+    let refused = submission.refusals().take(REFUSED).map(|told| pb::Device {
+        ordinal: told.ordinal.into(),
+        device_name: told.name.to_owned(),
+        nickname: told.nickname.to_owned(),
+        sn: told.sn.to_owned(),
+        outcome: outcome(Outcome::Invalid).into(),
+        reason: Some(reason(told.reason.clone())),
+    });
     pb::CheckDevicesResponse {
         apply: Some(apply),
         refused: refused.collect(),
@@ -111,6 +111,7 @@ pub(super) fn device(row: DeviceRow) -> pb::Device {
         ordinal: row.ordinal.into(),
         device_name: row.name,
         nickname: row.nickname,
+        sn: row.sn,
         outcome: outcome(row.outcome).into(),
         reason: row.reason.map(reason),
     }
@@ -171,6 +172,12 @@ fn code(code: ReasonCode) -> pb::ReasonCode {
         ReasonCode::UpstreamUnclear => pb::ReasonCode::UpstreamUnclear,
         ReasonCode::Blocked => pb::ReasonCode::Blocked,
         ReasonCode::Unresolved => pb::ReasonCode::Unresolved,
+        ReasonCode::SecretLength => pb::ReasonCode::SecretLength,
+        ReasonCode::SecretCharacter => pb::ReasonCode::SecretCharacter,
+        ReasonCode::SnLength => pb::ReasonCode::SnLength,
+        ReasonCode::SnCharacter => pb::ReasonCode::SnCharacter,
+        ReasonCode::SecretRefused => pb::ReasonCode::SecretRefused,
+        ReasonCode::SnRefused => pb::ReasonCode::SnRefused,
     }
 }
 
@@ -215,6 +222,7 @@ mod tests {
             product_key: "a1".into(),
             iot_instance_id: "iot-1".into(),
             after_check: AfterCheck::RegisterValid,
+            import: true,
             labels: Labels::stored([("team".into(), "lights".into())].into()),
             created_at,
         };
@@ -242,6 +250,7 @@ mod tests {
         );
         assert_eq!((told.apply_id, told.revision, told.settled), (7, 9, false));
         assert_eq!(told.labels["team"], "lights");
+        assert!(told.import);
         assert_eq!(told.status(), pb::ApplyStatus::Create);
         assert_eq!(told.create_time.unwrap().nanos, 250_000_000);
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tonic::Status;
 
-use super::complaints::Complaints;
+use super::{complaints::Complaints, imports};
 use crate::{
     domain::{AfterCheck, ApplyId, Heading, Submission, apply::Until, pattern::Pattern},
     proto as pb,
@@ -37,7 +37,16 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
         1..=DEVICES => {}
         size => complaints.about_devices(size),
     }
+    imports::complain(&request.devices, request.import, &mut complaints);
+    if request.import && request.generated.is_some() {
+        complaints.add(
+            "import",
+            "needs devices with their secrets; leave out generated",
+        );
+    }
     complaints.refuse()?;
+    let import = request.import;
+    let heading = Heading { import, ..heading };
     Ok(match generated {
         Some(names) => {
             let devices = names.into_iter().map(|name| (name, String::new()));
@@ -45,7 +54,7 @@ pub(super) fn submission(request: pb::CheckDevicesRequest) -> Result<Submission,
         }
         None => {
             let devices = request.devices.into_iter();
-            let devices = devices.map(|device| (device.device_name, device.nickname));
+            let devices = devices.map(|device| imports::device(device, import));
             Submission::of(heading, devices)
         }
     })
@@ -81,6 +90,8 @@ pub(super) fn heading(
         product_key,
         iot_instance_id,
         after_check,
+        import: false,
+        data_key: None,
         labels: complaints.about_labels(labels),
     }
 }
@@ -165,7 +176,7 @@ mod tests {
     fn request(devices: usize) -> pb::CheckDevicesRequest {
         let device = |n| pb::NewDevice {
             device_name: format!("light-{n}"),
-            nickname: String::new(),
+            ..Default::default()
         };
         pb::CheckDevicesRequest {
             product_key: "a1".into(),

@@ -18,6 +18,7 @@ mod explain;
 mod export;
 mod find;
 mod health;
+mod imports;
 mod list;
 mod packed;
 mod page_token;
@@ -48,6 +49,7 @@ use crate::{
     hub::Hub,
     proto::{self as pb, registrar_service_server::RegistrarService},
     store::Store,
+    vault::Vault,
 };
 
 pub use access::{Access, Options as AccessOptions, Token, make as make_token};
@@ -136,6 +138,8 @@ pub struct Options {
 pub struct Service {
     store: Store,
     hub: Hub,
+    /// Seals the secrets that devices bring.
+    vault: Vault,
     credentials: Credentials,
     /// The calls a second that each lane makes at most.
     rates: Arc<[(Lane, f64)]>,
@@ -152,11 +156,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for. The
-    /// lanes are worked at these `rates`, in calls a second. `access` says who may call.
+    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for, and
+    /// which takes imports if the vault is open. The lanes are worked at these `rates`, in calls a
+    /// second. `access` says who may call.
     pub fn new(
         store: Store,
         hub: Hub,
+        vault: Vault,
         credentials: Credentials,
         rates: Vec<(Lane, f64)>,
         options: &Options,
@@ -167,6 +173,7 @@ impl Service {
         Self {
             store,
             hub,
+            vault,
             credentials,
             rates: rates.into(),
             options: options.clone(),

@@ -20,7 +20,12 @@ const TEXTS: [(u32, &str); 3] = [
     (5, "request_id"),
 ];
 const DEVICE: u32 = 3;
-const DEVICE_TEXTS: [(u32, &str); 2] = [(1, "device_name"), (2, "nickname")];
+const DEVICE_TEXTS: [(u32, &str); 4] = [
+    (1, "device_name"),
+    (2, "nickname"),
+    (3, "device_secret"),
+    (4, "sn"),
+];
 const LABEL: u32 = 8;
 
 /// Up to so many devices and labels are unpacked, so that a list that is a little too long is
@@ -124,6 +129,8 @@ mod tests {
         let device = |name: &str| NewDevice {
             device_name: name.to_owned(),
             nickname: "nick_name".to_owned(),
+            device_secret: "s-1".to_owned(),
+            sn: "SN_1".to_owned(),
         };
         CheckDevicesRequest {
             product_key: "a1".to_owned(),
@@ -159,6 +166,8 @@ mod tests {
             ("light-1", "devices[0].device_name"),
             ("light-2", "devices[1].device_name"),
             ("nick_name", "devices[0].nickname"),
+            ("s-1", "devices[0].device_secret"),
+            ("SN_1", "devices[0].sn"),
         ] {
             let status = not_text(&broken(request(), text)).unwrap();
 

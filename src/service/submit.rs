@@ -5,7 +5,7 @@ use tracing::{Span, field::display};
 
 use super::{Service, answer, convert, requests, status};
 use crate::{
-    domain::{AfterCheck, Caller, RequestKey, Right},
+    domain::{AfterCheck, Caller, Right},
     proto as pb,
 };
 
@@ -29,20 +29,19 @@ impl Service {
     ) -> Result<pb::CheckDevicesResponse, Status> {
         let request_id = requests::request_id(&mut request.request_id)?;
         let validate_only = request.validate_only;
-        let submission = convert::submission(request)?;
-        let product_key = &submission.heading.product_key;
-        self.need_for(caller, Right::Submit, product_key).await?;
-        if !validate_only {
-            self.may_seal(caller, submission.heading.after_check)
-                .await?;
-        }
+        let mut submission = convert::submission(request)?;
+        let heading = &submission.heading;
+        self.need_for(caller, Right::Submit, &heading.product_key)
+            .await?;
         if validate_only {
             return Ok(answer::judged(&submission));
         }
-        let key = request_id.map(|id| RequestKey {
-            id,
-            fingerprint: submission.fingerprint(),
-        });
+        self.may_seal(caller, heading.after_check).await?;
+        let key = match request_id {
+            Some(id) => Some(self.key(caller, id, &submission).await?),
+            None => None,
+        };
+        self.seal(&mut submission)?;
         let stored = self.store.submit(caller, &submission, key.as_ref()).await;
         let (apply, now) = stored.map_err(status::of)?;
         Span::current()

@@ -84,11 +84,13 @@ async fn set_turns(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
 }
 
 /// Packs what is left of rounds whose check failed into as few rounds as fit, if that saves any.
-/// They have no upstream apply any more and begin with a check.
+/// They have no upstream apply any more and begin with a check. Rounds of an import never do, and
+/// those of theirs that are held have passed their check.
 async fn pack(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
     let held = sqlx::query!(
         r#"SELECT round_no, chunk_no, ordinals FROM rounds
            WHERE apply_id = $1 AND phase = 'HELD' AND upstream_apply_id IS NULL
+             AND NOT (SELECT import FROM applies WHERE apply_id = $1)
            ORDER BY round_no FOR NO KEY UPDATE"#,
         apply.0,
     )

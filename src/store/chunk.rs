@@ -120,6 +120,7 @@ async fn update(
     sqlx::query!(
         r#"UPDATE chunks
            SET outcomes = $3,
+               secrets = CASE WHEN $3 && ARRAY['P', 'V', 'F', 'U']::"char"[] THEN secrets END,
                reason_ordinals = reason_ordinals || $4,
                reason_codes = reason_codes || $5,
                reason_texts = reason_texts || $6,

@@ -12,11 +12,13 @@ use crate::domain::{ApplyId, Lane, Round};
 /// How far past its time a poll may be before it passes those that are expected to finish first.
 const OVERDUE_SECONDS: f64 = 5.0;
 
-/// A request to register that may be under way.
+/// A request to register or import that may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intent {
     /// The date it is signed with, on the upstream's clock as far as this side knows it.
     pub signed_at: OffsetDateTime,
+    /// What an import is signed with besides: the same nonce and date make the same request.
+    pub nonce: Option<Uuid>,
     /// Whether this claim opened it, so that no request was sent under it yet.
     pub fresh: bool,
 }
@@ -62,8 +64,12 @@ pub struct Claim {
     pub refused_for: Option<Duration>,
     /// Whether the upstream apply passed its check long enough ago to be checked again.
     pub stale: bool,
-    /// A request to register that is to be made, or may be under way.
+    /// A request to register or import that is to be made, or may be under way.
     pub intent: Option<Intent>,
+    /// Whether the apply is being cancelled: nothing is sent that might not have been.
+    pub cancelling: bool,
+    /// What the secrets of an import are sealed with, itself sealed.
+    pub data_key: Option<Vec<u8>>,
 }
 
 /// What a lane has to do.
@@ -154,17 +160,24 @@ impl Store {
             SET lease = gen_random_uuid(),
                 due_at = now() + make_interval(secs => $3),
                 attempts = r.attempts + 1,
-                phase = CASE r.phase WHEN 'REGISTER' THEN 'REGISTERING' ELSE r.phase END,
-                expected_at = CASE r.phase WHEN 'REGISTER' THEN now() ELSE r.expected_at END,
-                intent_at = CASE r.phase WHEN 'REGISTER' THEN coalesce(r.intent_at, $4)
-                                         ELSE r.intent_at END
+                phase = CASE r.phase WHEN 'REGISTER' THEN 'REGISTERING'
+                                     WHEN 'IMPORT' THEN 'IMPORTING' ELSE r.phase END,
+                expected_at = CASE WHEN r.phase IN ('REGISTER', 'IMPORT') THEN now()
+                                   ELSE r.expected_at END,
+                intent_at = CASE WHEN r.phase IN ('REGISTER', 'IMPORT') THEN coalesce(r.intent_at, $4)
+                                 ELSE r.intent_at END,
+                intent_nonce = CASE r.phase WHEN 'IMPORT' THEN gen_random_uuid()
+                                            ELSE r.intent_nonce END,
+                -- A claim cannot know whether the one before it has sent anything.
+                resent = CASE r.phase WHEN 'IMPORT' THEN false WHEN 'IMPORTING' THEN true
+                                      ELSE r.resent END
             FROM turn, applies AS a
             WHERE r.apply_id = turn.apply_id AND r.round_no = turn.round_no
               AND a.apply_id = turn.apply_id
               AND (SELECT count(*) FROM probed) = (SELECT count(*) FROM standing WHERE holds)
             RETURNING r.apply_id, r.round_no, r.lease AS "token!", r.phase, r.accepted,
                       r.upstream_apply_id, r.nameless, r.devices, r.chunk_no, r.ordinals,
-                      r.attempts, r.setbacks, r.page, r.intent_at,
+                      r.attempts, r.setbacks, r.page, r.intent_at, r.intent_nonce, r.resent,
                       turn.intent_at IS NULL AS "fresh!",
                       extract(epoch FROM now() - r.asked_at)::float8
                           - blocked_for($1, $2, r.product, r.asked_at, $8) AS asked_ago,
@@ -174,7 +187,8 @@ impl Store {
                       (SELECT extract(epoch FROM now() - min(since))::float8
                        FROM standing WHERE own) AS refused_for,
                       coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
-                      r.product, a.product_key, a.iot_instance_id
+                      r.product, a.product_key, a.iot_instance_id, a.import, a.cancelling,
+                      a.data_key
             "#,
             self.account,
             lane.as_str(),
@@ -198,6 +212,8 @@ impl Store {
             iot_instance_id: row.iot_instance_id,
             round: Round {
                 phase: row.phase.parse()?,
+                import: row.import,
+                resent: row.resent,
                 accepted: row.accepted,
                 upstream_apply: row.upstream_apply_id,
                 nameless: row.nameless,
@@ -215,8 +231,11 @@ impl Store {
             stale: row.stale,
             intent: row.intent_at.map(|signed_at| Intent {
                 signed_at,
+                nonce: row.intent_nonce,
                 fresh: row.fresh,
             }),
+            cancelling: row.cancelling,
+            data_key: row.data_key,
         }))
     }
 }

@@ -81,7 +81,8 @@ impl Locked {
     ) -> Result<Snapshot, Error> {
         let rounds = sqlx::query_as!(
             Rounds,
-            r#"SELECT count(*) FILTER (WHERE NOT accepted AND phase IN ('CHECK', 'CHECKING')) AS "checking!",
+            r#"SELECT count(*) FILTER (WHERE NOT accepted
+                                           AND phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT')) AS "checking!",
                       count(*) FILTER (WHERE phase = 'HELD') AS "held!",
                       count(*) FILTER (WHERE accepted AND phase NOT IN ('UNRESOLVED', 'ENDED')) AS "moving!"
                FROM rounds WHERE apply_id = $1"#,
@@ -107,12 +108,14 @@ impl Locked {
         }
     }
 
-    /// The devices that are still open were not sent and will not be.
+    /// The devices that are still open were not sent and will not be, nor will those that failed.
     async fn cancel_the_rest(&mut self, tx: &mut Transaction<'_, Postgres>) -> Result<(), Error> {
         sqlx::query!(
             r#"UPDATE chunks
-               SET outcomes = array_replace(array_replace(outcomes, 'P', 'X'), 'V', 'X')
-               WHERE apply_id = $1 AND outcomes && ARRAY['P', 'V']::"char"[]"#,
+               SET outcomes = array_replace(array_replace(outcomes, 'P', 'X'), 'V', 'X'),
+                   secrets = NULL
+               WHERE apply_id = $1
+                 AND (secrets IS NOT NULL OR outcomes && ARRAY['P', 'V']::"char"[])"#,
             self.id.0,
         )
         .execute(&mut **tx)
@@ -156,7 +159,13 @@ impl Locked {
                    SET status = $2, revision = revision + 1, updated_at = clock_timestamp(),
                        valid = $3, invalid = $4, created = $5, failed = $6, unknown = $7,
                        cancelled = $8, cancelling = $9, sealed = $10, total = $11,
-                       stored_at = CASE WHEN total = $11 THEN stored_at ELSE now() END
+                       stored_at = CASE WHEN total = $11 THEN stored_at ELSE now() END,
+                       -- It ends with the last secret that it has sealed.
+                       data_key = CASE WHEN data_key IS NOT NULL
+                                            AND (NOT $10 AND $2 <> 'CANCELLED' OR EXISTS (
+                                                 SELECT FROM chunks AS c
+                                                 WHERE c.apply_id = $1 AND c.secrets IS NOT NULL))
+                                       THEN data_key END
                    WHERE apply_id = $1
                    RETURNING *
                )
@@ -192,13 +201,18 @@ pub(super) async fn release(
     sqlx::query!(
         r#"UPDATE rounds
            SET accepted = true, due_at = now(), attempts = 0, setbacks = 0, failing_since = NULL,
-               phase = CASE WHEN good THEN 'REGISTER' ELSE 'CHECK' END,
+               phase = CASE WHEN import AND good THEN 'IMPORT'
+                            WHEN import THEN 'CHECK_IMPORT'
+                            WHEN good THEN 'REGISTER'
+                            ELSE 'CHECK' END,
                upstream_apply_id = CASE WHEN good THEN upstream_apply_id END
-           FROM (SELECT round_no AS number,
-                        upstream_apply_id IS NOT NULL
+           FROM (SELECT round_no AS number, a.import,
+                        -- The check of an import has no number to go on under.
+                        (upstream_apply_id IS NOT NULL OR a.import)
                         AND checked_at > now() - make_interval(secs => $2) AS good
-                 FROM rounds WHERE apply_id = $1 AND phase = 'HELD'
-                 ORDER BY round_no FOR UPDATE) AS held
+                 FROM rounds AS r JOIN applies AS a USING (apply_id)
+                 WHERE apply_id = $1 AND phase = 'HELD'
+                 ORDER BY round_no FOR UPDATE OF r) AS held
            WHERE apply_id = $1 AND round_no = number"#,
         apply.0,
         CHECK_GOOD_FOR_SECONDS,

@@ -47,7 +47,7 @@ impl Store {
             r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
                       valid, invalid, created, failed, unknown, cancelled, cancelling, sealed,
                       created_at,
-                      updated_at,
+                      updated_at, import,
                       labels::text AS "labels!"
                FROM applies
                WHERE tenant = $5 AND product_key LIKE ANY ($6)
@@ -81,7 +81,7 @@ impl Store {
             r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
                       valid, invalid, created, failed, unknown, cancelled, cancelling, sealed,
                       created_at,
-                      updated_at,
+                      updated_at, import,
                       labels::text AS "labels!"
                FROM applies
                WHERE labels @> $5::text::jsonb AND tenant = $6 AND product_key LIKE ANY ($7)

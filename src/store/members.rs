@@ -14,6 +14,28 @@ pub struct Members {
     pub names: Vec<String>,
     /// Their nicknames, empty for none; absent when no device of the apply has one.
     pub nicknames: Option<Vec<String>>,
+    /// What those of an import bring.
+    pub brought: Option<Brought>,
+}
+
+/// What the open devices of an import bring, as columns.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// Their serial numbers, empty for none.
+    pub sns: Vec<String>,
+    /// The sealed secrets of the chunks that they are in. Others of a chunk are in there too.
+    pub sealed: Vec<Sealed>,
+}
+
+/// The secrets of a chunk.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Which chunk.
+    pub chunk_no: i32,
+    /// All of its secrets, sealed.
+    pub secrets: Vec<u8>,
+    /// Where those of the open devices are among them, rising.
+    pub places: Vec<usize>,
 }
 
 impl Members {
@@ -57,7 +79,7 @@ impl Store {
             .map(|all| all.iter().copied().peekable());
         for chunk_no in chunk_nos {
             let row = sqlx::query!(
-                r#"SELECT names, nicknames, outcomes AS "outcomes: Vec<i8>" FROM chunks
+                r#"SELECT names, nicknames, sns, secrets, outcomes AS "outcomes: Vec<i8>" FROM chunks
                    WHERE apply_id = $1 AND chunk_no = $2"#,
                 claim.apply.0,
                 chunk_no,
@@ -65,6 +87,8 @@ impl Store {
             .fetch_one(&self.pool)
             .await?;
             let mut nicknames = row.nicknames.map(Vec::into_iter);
+            let mut sns = row.sns.map(Vec::into_iter);
+            let mut places = Vec::new();
             if nicknames.is_some() {
                 let none_so_far = || vec![String::new(); members.names.len()];
                 members.nicknames.get_or_insert_with(none_so_far);
@@ -74,6 +98,7 @@ impl Store {
                 .zip(row.outcomes)
             {
                 let nickname = nicknames.as_mut().and_then(Iterator::next);
+                let sn = sns.as_mut().and_then(Iterator::next);
                 let ours = listed
                     .as_mut()
                     .is_none_or(|listed| listed.next_if_eq(&at).is_some());
@@ -83,21 +108,22 @@ impl Store {
                     if let Some(all) = &mut members.nicknames {
                         all.push(nickname.unwrap_or_default());
                     }
+                    if let Some(sn) = sn {
+                        members.brought.get_or_insert_default().sns.push(sn);
+                        places.push(chunk::place(at).1);
+                    }
                 }
+            }
+            if let (Some(brought), Some(secrets)) = (&mut members.brought, row.secrets)
+                && !places.is_empty()
+            {
+                brought.sealed.push(Sealed {
+                    chunk_no,
+                    secrets,
+                    places,
+                });
             }
         }
         Ok(members)
-    }
-
-    /// The names that a claimed round has read from result pages so far.
-    pub async fn listed(&self, claim: &Claim) -> Result<Vec<String>, Error> {
-        let names = sqlx::query_scalar!(
-            r#"SELECT unnest(names) AS "name!" FROM listed WHERE apply_id = $1 AND round_no = $2"#,
-            claim.apply.0,
-            claim.round_no,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(names)
     }
 }

@@ -17,6 +17,8 @@ pub struct DeviceRow {
     pub name: String,
     /// Its nickname; empty for none.
     pub nickname: String,
+    /// Its serial number; empty for none.
+    pub sn: String,
     /// What became of it.
     pub outcome: Outcome,
     /// Why, where there is a reason.
@@ -51,6 +53,7 @@ pub(super) struct ApplyRow {
     pub(super) product_key: String,
     pub(super) iot_instance_id: String,
     pub(super) after_check: String,
+    pub(super) import: bool,
     pub(super) labels: String,
     pub(super) status: String,
     pub(super) revision: i64,
@@ -87,6 +90,7 @@ impl TryFrom<ApplyRow> for (Apply, Snapshot) {
             product_key: row.product_key,
             iot_instance_id: row.iot_instance_id,
             after_check: row.after_check.parse()?,
+            import: row.import,
             labels: labels::parse(&row.labels)?,
             created_at: row.created_at,
         };
@@ -115,7 +119,7 @@ pub(super) async fn apply(
         ApplyRow,
         r#"SELECT apply_id, product_key, iot_instance_id, after_check, status, revision, total,
                   valid, invalid, created, failed, unknown, cancelled, cancelling, sealed, created_at,
-                  updated_at, labels::text AS "labels!"
+                  updated_at, import, labels::text AS "labels!"
            FROM applies
            WHERE apply_id = $1 AND tenant = $2 AND product_key LIKE ANY ($3)"#,
         id.0,
@@ -190,12 +194,14 @@ impl Store {
         };
         let mut reasons = row.reasons()?;
         let mut nicknames = row.nicknames.map(Vec::into_iter);
+        let mut sns = row.sns.map(Vec::into_iter);
         let columns = row.names.into_iter().zip(row.outcomes);
         for (ordinal, (name, letter)) in (first..).zip(columns) {
             let nickname = nicknames
                 .as_mut()
                 .and_then(Iterator::next)
                 .unwrap_or_default();
+            let sn = sns.as_mut().and_then(Iterator::next).unwrap_or_default();
             let outcome = Outcome::from_letter(letter)?;
             if ordinal < from || !wanted(outcome) {
                 continue;
@@ -209,6 +215,7 @@ impl Store {
                 ordinal,
                 name,
                 nickname,
+                sn,
                 outcome,
                 reason,
             });
@@ -226,7 +233,7 @@ impl Store {
     ) -> Result<Option<ChunkRow>, Error> {
         let row = sqlx::query_as!(
             ChunkRow,
-            r#"SELECT chunk_no, names, nicknames, outcomes AS "outcomes: Vec<i8>", reason_ordinals,
+            r#"SELECT chunk_no, names, nicknames, sns, outcomes AS "outcomes: Vec<i8>", reason_ordinals,
                       reason_codes, reason_texts,
                       reason_request_ids AS "reason_request_ids: Vec<Option<String>>",
                       reason_firsts AS "reason_firsts: Vec<Option<i32>>"
@@ -252,6 +259,7 @@ struct ChunkRow {
     chunk_no: i32,
     names: Vec<String>,
     nicknames: Option<Vec<String>>,
+    sns: Option<Vec<String>>,
     outcomes: Vec<i8>,
     reason_ordinals: Vec<i32>,
     reason_codes: Vec<String>,

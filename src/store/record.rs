@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgExecutor, Postgres, Transaction};
 
-use super::{Claim, Error, Store, blocks, chunk::Fold, follow::Locked, seconds};
+use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, seconds};
 use crate::domain::{
     Lane, Ordinal, Outcome,
     round::{Change, Part, Phase, Settle},
@@ -38,17 +38,6 @@ impl CallMade {
     fn is_blocked(&self) -> bool {
         matches!(self.scope, Some(FailureScope::Account | FailureScope::Lane))
     }
-}
-
-/// What a step read of a round's result pages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pages {
-    /// None.
-    Kept,
-    /// The names of one more.
-    Read(Vec<String>),
-    /// Those read so far are folded into the chunks, or begun anew.
-    Forgotten,
 }
 
 /// What a step has to record.
@@ -121,11 +110,7 @@ impl Store {
         } else {
             update_round(&mut *tx, claim, record, None).await?;
         }
-        match &record.pages {
-            Pages::Kept => {}
-            Pages::Read(names) => insert_page(&mut tx, claim, names).await?,
-            Pages::Forgotten => forget_pages(&mut tx, claim).await?,
-        }
+        record.pages.write(&mut tx, claim).await?;
         let mut blocks_changed = false;
         if let Some(call) = &record.call {
             insert_call(&mut tx, claim, call).await?;
@@ -151,7 +136,13 @@ fn moves_the_apply(change: &Change) -> bool {
         || matches!(
             change.round.phase,
             // Where it would go on, unless it is being cancelled.
-            Phase::Check | Phase::Register | Phase::Held | Phase::Unresolved | Phase::Ended
+            Phase::Check
+                | Phase::Register
+                | Phase::CheckImport
+                | Phase::Import
+                | Phase::Held
+                | Phase::Unresolved
+                | Phase::Ended
         )
 }
 
@@ -196,12 +187,17 @@ async fn update_round(
 ) -> Result<(), Error> {
     let round = &record.change.round;
     let rests = round.phase.lane().is_none();
-    let passed = claim.round.phase == Phase::Checking
-        && matches!(round.phase, Phase::Held | Phase::Register);
+    let passed = matches!(claim.round.phase, Phase::Checking | Phase::CheckImport)
+        && matches!(round.phase, Phase::Held | Phase::Register | Phase::Import);
     let registering = matches!(
         round.phase,
         Phase::Register | Phase::Registering | Phase::Unknown | Phase::Unresolved
     );
+    let importing = matches!(
+        round.phase,
+        Phase::Importing | Phase::Creating | Phase::Imported | Phase::ListImported | Phase::Lookup
+    );
+    let intent_open = record.intent_open && (registering || importing && round.import);
     let done = sqlx::query!(
         r#"UPDATE rounds
            SET phase = $4, upstream_apply_id = $5, nameless = $6, attempts = $7, lease = NULL,
@@ -210,6 +206,8 @@ async fn update_round(
                asked_at = CASE WHEN $11 THEN now() ELSE asked_at END,
                checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
                intent_at = CASE WHEN $13 THEN intent_at END,
+               intent_nonce = CASE WHEN $13 THEN intent_nonce END,
+               resent = $19,
                page = $14, setbacks = $15,
                failing_since = CASE WHEN $7 > 0 OR $15::smallint > 0 THEN coalesce(failing_since, now()) END,
                turn_at = CASE WHEN $16 THEN greatest(turn_at, now()) ELSE turn_at END,
@@ -227,17 +225,14 @@ async fn update_round(
         record.expected_in.map(seconds),
         record.asked,
         passed,
-        registering && record.intent_open,
-        match record.pages {
-            Pages::Kept => claim.page,
-            Pages::Read(_) => claim.page + 1,
-            Pages::Forgotten => 0,
-        },
+        intent_open,
+        record.pages.after(claim.page),
         record.setbacks,
         // What is refused goes behind the others, so that the next probe is another's.
         record.call.as_ref().is_some_and(CallMade::is_blocked),
         created.map(|(first, _)| first),
         created.map(|(_, last)| last),
+        round.resent,
     )
     .execute(database)
     .await?;
@@ -262,7 +257,7 @@ async fn insert_parts(
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
                                    devices, nameless, turn_at, due_at)
                SELECT $1, (SELECT max(round_no) + 1 FROM rounds WHERE apply_id = $1), account,
-                      product, 'CHECK', accepted, $3, $4, $5,
+                      product, $8, accepted, $3, $4, $5,
                       CASE WHEN $6 THEN greatest(turn_at, now()) ELSE turn_at END
                           + make_interval(secs => $7), now()
                FROM rounds WHERE apply_id = $1 AND round_no = $2"#,
@@ -274,39 +269,11 @@ async fn insert_parts(
             // Halving makes rounds for as long as it takes; they queue behind what came since.
             part.nameless > 0,
             seconds(super::submit::TURN * n as u32),
+            Phase::first(claim.round.import).as_str(),
         )
         .execute(&mut **tx)
         .await?;
     }
-    Ok(())
-}
-
-async fn insert_page(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    names: &[String],
-) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO listed (apply_id, round_no, page, names) VALUES ($1, $2, $3, $4)",
-        claim.apply.0,
-        claim.round_no,
-        claim.page,
-        names,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Pages are kept until they are folded into the chunks.
-async fn forget_pages(tx: &mut Transaction<'_, Postgres>, claim: &Claim) -> Result<(), Error> {
-    sqlx::query!(
-        "DELETE FROM listed WHERE apply_id = $1 AND round_no = $2",
-        claim.apply.0,
-        claim.round_no,
-    )
-    .execute(&mut **tx)
-    .await?;
     Ok(())
 }
 

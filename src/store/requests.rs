@@ -9,6 +9,22 @@ use super::{Error, Store, read};
 use crate::domain::{Apply, ApplyId, Caller, RequestKey, Snapshot};
 
 impl Store {
+    /// What the content of a request was remembered by, if it was.
+    pub async fn fingerprint_of(
+        &self,
+        caller: &Caller,
+        key: &RequestKey,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let fingerprint = sqlx::query_scalar!(
+            "SELECT fingerprint FROM requests WHERE tenant = $1 AND request_id = $2",
+            caller.tenant.as_str(),
+            key.id,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(fingerprint)
+    }
+
     /// The answer that a request was given before, if it was.
     pub(super) async fn answered(
         &self,

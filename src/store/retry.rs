@@ -31,8 +31,10 @@ pub(super) async fn reopen_failed(
         sqlx::query!(
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
                                    devices, turn_at, due_at)
-               SELECT $1, max(round_no) + 1, min(account), min(product), 'CHECK', true, $2, $3,
-                      now() + make_interval(secs => $4), now()
+               SELECT $1, max(round_no) + 1, min(account), min(product),
+                      CASE WHEN (SELECT import FROM applies WHERE apply_id = $1)
+                           THEN 'CHECK_IMPORT' ELSE 'CHECK' END,
+                      true, $2, $3, now() + make_interval(secs => $4), now()
                FROM rounds WHERE apply_id = $1"#,
             locked.id.0,
             ordinals,
@@ -66,7 +68,9 @@ async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
             .collect();
         sqlx::query!(
             r#"UPDATE rounds
-               SET phase = 'UNKNOWN', chunk_no = NULL, ordinals = $3, due_at = now(),
+               -- Without a number there is no status to ask for; only an import comes to that.
+               SET phase = CASE WHEN upstream_apply_id IS NULL THEN 'LOOKUP' ELSE 'UNKNOWN' END,
+                   page = 0, chunk_no = NULL, ordinals = $3, due_at = now(),
                    asked_at = now(), expected_at = now(), turn_at = now(), attempts = 0,
                    failing_since = NULL, setbacks = 0
                WHERE apply_id = $1 AND round_no = $2"#,

@@ -73,10 +73,11 @@ impl Store {
         sealed: bool,
     ) -> Result<Apply, Error> {
         let row = sqlx::query!(
-            r#"INSERT INTO applies (tenant, account, product_key, iot_instance_id, after_check,
-                                    status, sealed, uploads, revision, total, invalid, labels)
-               VALUES ($9, $1, $2, $3, $4, 'CHECK', $5, CASE WHEN $5 THEN 0 ELSE 1 END, 0, $6, $7,
-                       $8::text::jsonb)
+            r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
+                                    sealed, uploads, revision, total, invalid, labels, import,
+                                    data_key, tenant)
+               VALUES ($1, $2, $3, $4, 'CHECK', $5, CASE WHEN $5 THEN 0 ELSE 1 END, 0, $6, $7,
+                       $8::text::jsonb, $9, $10, $11)
                RETURNING apply_id, created_at"#,
             self.account,
             heading.product_key,
@@ -86,6 +87,8 @@ impl Store {
             counts.total(),
             counts.of(Outcome::Invalid),
             labels::json(&heading.labels),
+            heading.import,
+            heading.data_key,
             caller.tenant.as_str(),
         )
         .fetch_one(&mut **tx)
@@ -95,6 +98,7 @@ impl Store {
             product_key: heading.product_key.clone(),
             iot_instance_id: heading.iot_instance_id.clone(),
             after_check: heading.after_check,
+            import: heading.import,
             labels: heading.labels.clone(),
             created_at: row.created_at,
         })
@@ -119,7 +123,8 @@ impl Store {
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, chunk_no,
                                    devices, turn_at, due_at)
                SELECT $1, n + (SELECT coalesce(max(round_no), 0) FROM rounds WHERE apply_id = $1),
-                      $2, a.product_key || '/' || a.iot_instance_id, 'CHECK', false, r.chunk_no,
+                      $2, a.product_key || '/' || a.iot_instance_id,
+                      CASE WHEN a.import THEN 'CHECK_IMPORT' ELSE 'CHECK' END, false, r.chunk_no,
                       r.devices, greatest(now(), a.created_at + r.chunk_no * make_interval(secs => $5)),
                       now()
                FROM applies AS a,
@@ -175,8 +180,9 @@ async fn insert_chunk(
         .collect();
     sqlx::query!(
         r#"INSERT INTO chunks (apply_id, chunk_no, names, nicknames, outcomes, reason_ordinals,
-                               reason_codes, reason_texts, reason_request_ids, reason_firsts)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
+                               reason_codes, reason_texts, reason_request_ids, reason_firsts, sns,
+                               secrets)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
         apply.0,
         chunk.chunk_no,
         &chunk.names,
@@ -187,6 +193,8 @@ async fn insert_chunk(
         &reasons.texts as &[&str],
         &reasons.request_ids as &[Option<&str>],
         &reasons.firsts as &[Option<i32>],
+        chunk.sns.as_deref(),
+        chunk.sealed.as_deref(),
     )
     .execute(&mut **tx)
     .await?;

@@ -82,6 +82,14 @@ impl Store {
         Ok((Upload { apply: id, number }, apply, now))
     }
 
+    /// What the secrets of an import are sealed with, itself sealed; none once it is not needed.
+    pub async fn data_key(&self, id: ApplyId) -> Result<Option<Vec<u8>>, Error> {
+        let wrapped = sqlx::query_scalar!("SELECT data_key FROM applies WHERE apply_id = $1", id.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(wrapped.flatten())
+    }
+
     /// Stores the next chunk of an upload, full, with its round, which may be checked from now on.
     /// Fails with [`Error::QueueFull`] if too many devices are on their way; the same may be stored
     /// later.
@@ -158,7 +166,9 @@ impl Store {
                  AND (c.outcomes[d.place] <> 'I' OR NOT EXISTS (
                           SELECT FROM unnest(c.reason_ordinals, c.reason_codes) AS r (ordinal, code)
                           WHERE r.ordinal = c.chunk_no * 10000 + d.place - 1
-                            AND r.code IN ('NICKNAME_LENGTH', 'NICKNAME_CHARACTER', 'DUPLICATE')))
+                            AND r.code IN ('NICKNAME_LENGTH', 'NICKNAME_CHARACTER', 'DUPLICATE',
+                                          'SECRET_LENGTH', 'SECRET_CHARACTER', 'SN_LENGTH',
+                                          'SN_CHARACTER')))
                GROUP BY d.name"#,
             id.0,
             &names as &[&str],

@@ -9,11 +9,14 @@ use std::{
 use aho_corasick::AhoCorasick;
 use tokio_util::bytes::Bytes;
 
-use crate::upstream::{
-    action::Action,
-    refused::Kind,
-    secret::{HIDDEN, Redaction},
-    signature::encode,
+use crate::{
+    domain::DeviceSecret,
+    upstream::{
+        action::Action,
+        refused::Kind,
+        secret::{HIDDEN, Redaction},
+        signature::encode,
+    },
 };
 
 /// Texts of this length are cleaned in full; what is longer is cut off first, which the 256 bytes
@@ -32,7 +35,7 @@ pub(super) struct Asked {
     redaction: Redaction,
     /// Finds the secrets of the body. Made when there is a text to look at: most calls succeed, and
     /// it takes longer to make than the body itself.
-    finder: OnceLock<Option<AhoCorasick>>,
+    finder: OnceLock<Finder>,
     rows: OnceLock<Rows>,
 }
 
@@ -113,21 +116,45 @@ impl Asked {
         })
     }
 
-    fn without_secrets(&self, mut text: String) -> String {
-        text.truncate(text.floor_char_boundary(LONGEST));
+    fn without_secrets(&self, text: String) -> String {
         let finder = self.finder.get_or_init(|| {
-            let secrets = form_urlencoded::parse(&self.body)
-                .filter(|(field, value)| field.ends_with(".DeviceSecret") && !value.is_empty());
-            let forms = secrets.flat_map(|(_, plain)| {
-                let once = encode(&plain);
-                let twice = encode(&once);
-                [plain.into_owned(), once, twice]
-            });
-            let forms: HashSet<String> = forms.collect();
-            // Too many to be searched for at once is more than a body can hold.
-            AhoCorasick::new(forms).ok()
+            let pairs = form_urlencoded::parse(&self.body);
+            let secrets = pairs.filter(|(field, _)| field.ends_with(".DeviceSecret"));
+            Finder::of(secrets.map(|(_, secret)| secret))
         });
-        let Some(finder) = finder else {
+        finder.hide(text)
+    }
+}
+
+/// What the upstream said in answer to a call that brought no secrets, without these: it knows them
+/// from another call.
+pub fn without_secrets<'s>(
+    text: &str,
+    secrets: impl IntoIterator<Item = &'s DeviceSecret>,
+) -> String {
+    let secrets = secrets.into_iter().map(|secret| secret.reveal());
+    Finder::of(secrets).hide(text.to_owned())
+}
+
+/// Finds secrets in texts.
+struct Finder(Option<AhoCorasick>);
+
+impl Finder {
+    fn of(secrets: impl Iterator<Item: AsRef<str>>) -> Self {
+        let forms = secrets.flat_map(|plain| {
+            let plain = plain.as_ref();
+            let once = encode(plain);
+            let twice = encode(&once);
+            [plain.to_owned(), once, twice]
+        });
+        let forms: HashSet<String> = forms.filter(|form| !form.is_empty()).collect();
+        // Too many to be searched for at once is more than a body can hold.
+        Self(AhoCorasick::new(forms).ok())
+    }
+
+    fn hide(&self, mut text: String) -> String {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        let Some(finder) = &self.0 else {
             return HIDDEN.to_owned();
         };
         let mut kept = String::new();
@@ -170,7 +197,7 @@ fn is_request_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::DeviceSecret, upstream::form};
+    use crate::upstream::form;
 
     /// An import of devices with these secrets, in a call that has no others to keep.
     fn import(secrets: &[&str]) -> Asked {

@@ -38,6 +38,8 @@ pub struct Call<T> {
     asked: Arc<Asked>,
     body_sha256: String,
     take: Take<T>,
+    /// What every send is signed with; anew each time if there is none.
+    stamp: Option<Stamp>,
 }
 
 /// What sets a request apart from others that ask for the same. With it, the same call by the same
@@ -92,6 +94,17 @@ impl<T> Call<T> {
             asked: Arc::new(Asked::new(action, body, &client.shared.redaction)),
             body_sha256,
             take,
+            stamp: None,
+        }
+    }
+
+    /// The same call, every send of which has this nonce and this date: for one that must not be
+    /// carried out twice, whose answer was lost. [`Error::nonce_used`] then tells that it had
+    /// arrived, and [`Error::expired`] that nobody can tell this way any more.
+    pub fn stamped(self, stamp: Stamp) -> Self {
+        Self {
+            stamp: Some(stamp),
+            ..self
         }
     }
 
@@ -104,6 +117,7 @@ impl<T> Call<T> {
             asked: self.asked,
             body_sha256: self.body_sha256,
             take,
+            stamp: self.stamp,
         }
     }
 
@@ -114,18 +128,12 @@ impl<T> Call<T> {
     /// Sends now, giving up at `deadline`, and never later than the client's own timeout. `date`
     /// is the one that is signed; `None` means now. At most one request reaches the upstream.
     pub async fn send(&self, deadline: Instant, date: Option<OffsetDateTime>) -> Answer<T> {
-        let stamp = Stamp {
+        let stamp = self.stamp.unwrap_or_else(|| Stamp {
             nonce: Uuid::new_v4(),
             date: date.unwrap_or_else(|| self.client.now()),
-        };
-        self.send_as(stamp, date.is_some(), deadline).await
-    }
-
-    /// Sends with this nonce and this date, as [`Self::send`] otherwise: for a call that must not be
-    /// carried out twice, whose answer was lost. [`Error::nonce_used`] then tells that it had
-    /// arrived, and [`Error::expired`] that nobody can tell this way any more.
-    pub async fn send_stamped(&self, deadline: Instant, stamp: Stamp) -> Answer<T> {
-        self.send_as(stamp, true, deadline).await
+        });
+        let asked = date.is_some() || self.stamp.is_some();
+        self.send_as(stamp, asked, deadline).await
     }
 
     /// `asked` tells that the caller has chosen the date.

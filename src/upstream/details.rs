@@ -25,6 +25,7 @@ pub struct Detail {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub name: String,
+    pub secret: Option<DeviceSecret>,
     pub iot_id: Option<String>,
 }
 
@@ -54,14 +55,6 @@ struct Row {
     iot_id: Text,
 }
 
-/// Without its secret.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct FoundRow {
-    device_name: Text,
-    iot_id: Text,
-}
-
 /// `Data` has no default: an answer without it would read as that nothing exists.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -72,7 +65,7 @@ struct WithData<D> {
 #[derive(Deserialize)]
 struct Several {
     #[serde(rename = "Data", alias = "data")]
-    data: Vec<Object<FoundRow>>,
+    data: Vec<Object<Row>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -127,6 +120,7 @@ pub(super) fn details(success: Success<'_>) -> Option<Vec<Found>> {
     rows.map(|Object(row)| {
         Some(Found {
             name: row.device_name.0?,
+            secret: row.device_secret.0.map(DeviceSecret::new),
             iot_id: row.iot_id.0,
         })
     })

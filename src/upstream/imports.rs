@@ -74,7 +74,7 @@ impl Client {
     }
 
     /// Asks that these devices be created, all or none: at most 10,000. It can neither be repeated
-    /// nor asked after, so it is sent by [`Call::send_stamped`], with a stamp that is kept.
+    /// nor asked after, so it is [`Call::stamped`] with a stamp that is kept.
     pub fn import<'n>(
         &self,
         product: Product<'_>,

@@ -43,6 +43,7 @@ pub use self::fuzz::any_answer;
 pub use self::{
     action::{Action, Product},
     answers::{Checked, Page, Phase, Registered, Status},
+    asked::without_secrets,
     call::{Answer, Call, Stamp},
     client::Client,
     details::{Credential, Credentials, Detail, Found},

@@ -7,11 +7,13 @@ use time::OffsetDateTime;
 use super::{
     judge::{Judged, Next},
     pace::Pace,
+    step::backoff,
 };
 use crate::{
     domain::{Lane, Phase, Reason, ReasonCode, device, round::Event},
-    store::{self, Claim, Store},
+    store::{self, Claim, Pages, Store},
     upstream::{Error, Scope},
+    vault,
 };
 
 /// Answers in a row that took a round no further; the next one may end it. Each of them cost a pause
@@ -21,6 +23,9 @@ const SETBACKS: i16 = 16;
 /// How long ago a call may have been answered for somebody for the upstream not to be down: twice as
 /// long as attempts are apart at most.
 const LATELY: Duration = Duration::from_secs(120);
+
+/// How long a round waits at least before its secrets are tried again that could not be opened.
+const LOCKED_OUT: Duration = Duration::from_secs(5);
 
 /// How long the parts of a round's way may last.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,7 +37,8 @@ pub struct Waits {
     pub check_timeout: Duration,
 
     /// How long the upstream may take over one creation, before its devices are UNKNOWN and asked
-    /// after seldom
+    /// after seldom. Of an import whose answer was lost it also says how long after its time window
+    /// a device that is not there may yet appear
     #[arg(long, env = "REGISTRAR_CREATE_TIMEOUT", default_value = "1h",
           value_parser = humantime::parse_duration)]
     pub create_timeout: Duration,
@@ -101,10 +107,11 @@ impl Waits {
         let phase = came.claim.round.phase;
         let waited = came.claim.asked_ago.unwrap_or_default();
         let late = self.timed_out(&came, &judged);
+        let unknown = matches!(phase, Phase::Unknown | Phase::Lookup);
         let over = if late && phase != Phase::Checking {
             Event::TimedOut
         } else if self.is_refused(&came) {
-            if phase == Phase::Unknown {
+            if unknown {
                 return Ok(Judged {
                     pause: Pace::seldom(waited),
                     ..judged
@@ -118,6 +125,10 @@ impl Waits {
         } else {
             return Ok(judged);
         };
+        if phase == Phase::Lookup && matches!(over, Event::GivenUp { .. }) {
+            // It is asked after for as long as it may be, from where it is.
+            return Ok(judged);
+        }
         let over = match over {
             // Its status says that it is created, so it would come back here each time.
             Event::GivenUp { .. }
@@ -132,8 +143,41 @@ impl Waits {
             next: Next::Event(over),
             is_setback: true,
             counts: false,
+            pages: match came.claim.round.import {
+                // What it does next reads other pages, or the same anew.
+                true => Pages::Forgotten,
+                false => judged.pages,
+            },
             ..judged
         })
+    }
+
+    /// What follows while the secrets that a step needs cannot be opened.
+    pub(super) fn end_locked_out(&self, claim: &Claim, error: &vault::Error) -> Judged {
+        let phase = claim.round.phase;
+        let sent = claim.intent.is_some_and(|intent| !intent.fresh);
+        let failing = claim.failing_for.unwrap_or_default();
+        if phase == Phase::Lookup && claim.asked_ago.unwrap_or_default() >= self.reconcile_for {
+            return Judged {
+                pages: Pages::Forgotten,
+                ..Judged::now(Event::TimedOut)
+            };
+        }
+        if phase != Phase::Lookup && failing >= self.give_up_when_down_after {
+            let text = format!("the secret of the device could not be opened: {error}");
+            let why = Reason::local(ReasonCode::UpstreamUnclear, device::readable(text));
+            return Judged::now(Event::GivenUp { why, sent });
+        }
+        let pause = LOCKED_OUT.max(backoff(claim.attempts));
+        let judged = match phase {
+            // Nothing was sent under the intent of this claim.
+            Phase::Importing if !sent => Judged::after(pause, Event::NotRegistered),
+            _ => Judged::wait(pause),
+        };
+        Judged {
+            counts: true,
+            ..judged
+        }
     }
 
     /// Whether its product or instance has been refused for too long.
@@ -181,13 +225,22 @@ impl Waits {
                 let asked = came.claim.intent.map(|intent| intent.signed_at);
                 waits && answered && asked.is_some_and(|at| came.now - at >= self.create_timeout)
             }
-            Phase::Unknown => waits && waited >= self.reconcile_for,
+            Phase::Unknown | Phase::Lookup => waits && waited >= self.reconcile_for,
+            // In the middle of a count there is nothing to be late with.
+            Phase::Imported => {
+                let counted = judged.pages == Pages::Forgotten;
+                waits && answered && counted && waited >= self.create_timeout
+            }
             Phase::Check
             | Phase::Held
             | Phase::Register
             | Phase::Registering
             | Phase::Counting
             | Phase::Listing
+            | Phase::CheckImport
+            | Phase::Import
+            | Phase::Importing
+            | Phase::ListImported
             | Phase::Unresolved
             | Phase::Ended => false,
         }
@@ -198,7 +251,9 @@ impl Waits {
 /// is proven absent: until then it waits.
 fn is_thrown_back(came: &Came<'_>, judged: &Judged, late: bool) -> bool {
     match came.claim.round.phase {
-        Phase::Registering | Phase::Unknown => judged.is_setback && is_absent(judged),
+        Phase::Registering | Phase::Unknown | Phase::Importing => {
+            judged.is_setback && is_absent(judged)
+        }
         _ => judged.is_setback || late,
     }
 }
@@ -207,7 +262,12 @@ fn is_thrown_back(came: &Came<'_>, judged: &Judged, late: bool) -> bool {
 fn is_absent(judged: &Judged) -> bool {
     matches!(
         judged.next,
-        Next::Event(Event::NotRegistered | Event::ApplyGone | Event::RegisterRefused)
+        Next::Event(
+            Event::NotRegistered
+                | Event::ApplyGone
+                | Event::RegisterRefused
+                | Event::ImportRefused { .. }
+        )
     )
 }
 
@@ -224,10 +284,14 @@ fn given_up(came: &Came<'_>, judged: &Judged, code: ReasonCode) -> Event {
     };
     let text = format!("the upstream was asked for {} and {said}", came.lane);
     let sent = match came.claim.round.phase {
-        Phase::Check | Phase::Checking => false,
-        Phase::Registering | Phase::Unknown => !is_absent(judged),
+        Phase::Check | Phase::Checking | Phase::CheckImport => false,
+        Phase::Registering | Phase::Unknown | Phase::Importing => !is_absent(judged),
         Phase::Held
         | Phase::Register
+        | Phase::Import
+        | Phase::Imported
+        | Phase::ListImported
+        | Phase::Lookup
         | Phase::Creating
         | Phase::Counting
         | Phase::Listing

@@ -13,10 +13,7 @@ use super::{
     step::backoff,
 };
 use crate::{
-    domain::{
-        Phase, Reason, ReasonCode, Round, device,
-        round::{Change, Event, Settle},
-    },
+    domain::{Phase, Reason, ReasonCode, device, round::Event},
     lanes::THROTTLED,
     store::{Claim, Intent, Members, Pages},
     upstream::{self, Answer, Checked, Error, Registered, Scope, Status, Verdict},
@@ -100,7 +97,7 @@ impl Judged {
 }
 
 /// How long to wait after a failure, and whether it counts as an attempt that came to nothing.
-fn pause(error: &Error, attempts: i32) -> (Duration, bool) {
+pub(super) fn pause(error: &Error, attempts: i32) -> (Duration, bool) {
     let asked_for = error.retry_after.unwrap_or_default();
     match (error.verdict, error.scope) {
         (Verdict::Again, _) if error.throttled() => (asked_for.max(THROTTLED), false),
@@ -174,6 +171,14 @@ pub(super) fn status(
     });
     let status = match &answer.outcome {
         Ok(status) => status,
+        // A query of which no document says that it takes the number of an import.
+        Err(error)
+            if claim.round.import
+                && error.verdict == Verdict::Final
+                && error.scope == Scope::Call =>
+        {
+            return Judged::now(Event::NoStatus);
+        }
         Err(error) if error.not_found() => return not_found(answer, claim, window),
         Err(error) => return Judged::failed(error, claim.attempts),
     };
@@ -189,7 +194,9 @@ pub(super) fn status(
             })
         }
         (P::CheckFailed, Phase::Registering) => not_found(answer, claim, window),
-        (P::CheckSuccess | P::CheckFailed, Phase::Unknown) if is_absent(answer, claim, window) => {
+        (P::CheckSuccess | P::CheckFailed, Phase::Unknown)
+            if !claim.round.import && is_absent(answer, claim, window) =>
+        {
             Judged::now(Event::NotRegistered).setback()
         }
         (P::Create, Phase::Checking | Phase::Registering) if creating => {
@@ -321,7 +328,7 @@ fn not_in_this_region(error: &Error) -> String {
 }
 
 /// Codes that blame a device without always naming it.
-fn blames_a_device(error: &Error) -> bool {
+pub(super) fn blames_a_device(error: &Error) -> bool {
     [
         "iot.device.InvalidDeviceNameExisted",
         "iot.device.InvalidDeviceNickNameExisted",
@@ -333,56 +340,9 @@ fn blames_a_device(error: &Error) -> bool {
     .any(|code| is(error, code))
 }
 
-fn is(error: &Error, code: &str) -> bool {
+pub(super) fn is(error: &Error, code: &str) -> bool {
     error
         .code
         .as_deref()
         .is_some_and(|ours| ours.eq_ignore_ascii_case(code))
-}
-
-/// Whether an event settles open devices of its round, so that it has to be known which those are.
-pub(super) fn settles(phase: Phase, event: &Event) -> bool {
-    matches!(
-        event,
-        Event::CheckPassed
-            | Event::Counted { .. }
-            | Event::TooLarge
-            | Event::CheckFailed { .. }
-            | Event::CreateFailed { .. }
-            | Event::Listed { .. }
-            | Event::TimedOut
-            | Event::GivenUp { .. }
-    ) || (phase == Phase::Unknown && matches!(event, Event::NotRegistered | Event::ApplyGone))
-}
-
-/// Whether an event says that what the upstream was at is finished.
-pub(super) fn ends_a_wait(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::CheckPassed
-            | Event::CheckFailed { .. }
-            | Event::CreateSucceeded
-            | Event::CreateFailed { .. }
-    )
-}
-
-/// Whether an event takes its round further than any setback had thrown it back.
-pub(super) fn takes_further(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::RegisterAccepted
-            | Event::CreateSucceeded
-            | Event::CreateFailed { .. }
-            | Event::Counted { .. }
-            | Event::Listed { .. }
-    )
-}
-
-/// A round that stays as it is.
-pub(super) fn unchanged(round: &Round) -> Change {
-    Change {
-        round: round.clone(),
-        settle: Settle::Nothing,
-        parts: Vec::new(),
-    }
 }

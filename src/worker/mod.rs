@@ -7,12 +7,16 @@
 //! Start at [`Worker::run`]; the whole of one step is in [`step`], what an answer means in
 //! [`judge`].
 
+mod brought;
 mod ends;
+mod follows;
+mod imports;
 mod judge;
 mod lane;
 mod pace;
 mod products;
 mod result;
+mod rewrap;
 mod said;
 mod step;
 
@@ -26,6 +30,7 @@ use crate::{
     lanes::Lanes,
     store::{Blocking, Store},
     upstream::Client,
+    vault::Vault,
 };
 
 pub use ends::Waits;
@@ -55,6 +60,12 @@ pub struct Options {
           value_parser = humantime::parse_duration)]
     pub upstream_time_window: Duration,
 
+    /// How often to look for data keys of imports that are not sealed under the newest secret key. An
+    /// older key can be retired a look after the newest one came
+    #[arg(long, env = "REGISTRAR_REWRAP_EVERY", default_value = "1m",
+          value_parser = humantime::parse_duration)]
+    pub rewrap_every: Duration,
+
     /// How long waits last.
     #[command(flatten)]
     pub waits: Waits,
@@ -68,6 +79,9 @@ impl Options {
         }
         if self.lease < Duration::from_secs(1) {
             return Err("the lease must be at least 1s".into());
+        }
+        if self.rewrap_every < Duration::from_secs(1) {
+            return Err("data keys can be looked at every 1s at most".into());
         }
         self.waits.check()
     }
@@ -93,6 +107,8 @@ fn lanes_of_rounds() -> impl Iterator<Item = Lane> {
 pub struct Worker {
     store: Store,
     upstream: Client,
+    /// Opens the secrets that devices bring.
+    vault: Vault,
     lanes: Lanes,
     pace: Arc<pace::Pace>,
     products: Arc<products::Products>,
@@ -106,6 +122,7 @@ impl Worker {
     pub fn new(
         store: Store,
         upstream: Client,
+        vault: Vault,
         lanes: Lanes,
         options: Options,
         wake: watch::Receiver<u64>,
@@ -113,6 +130,7 @@ impl Worker {
         Self {
             store,
             upstream,
+            vault,
             lanes,
             pace: Arc::default(),
             products: Arc::default(),
@@ -129,6 +147,7 @@ impl Worker {
             let lane = lane::LaneWorker::new(self.clone(), lane, steps.clone());
             lanes.spawn(lane.run(stop.clone()));
         }
+        lanes.spawn(self.clone().rewrap(stop.clone()));
         // A lane that panics takes the others with it: half a worker is worse than none.
         lanes.join_all().await;
         steps.close();

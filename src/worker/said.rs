@@ -53,7 +53,9 @@ impl Said<'_> {
                 Kind::Exists => ReasonCode::Exists,
                 Kind::Name => ReasonCode::NameRefused,
                 Kind::Nickname => ReasonCode::NicknameRefused,
-                Kind::Secret | Kind::Sn | Kind::Other => ReasonCode::Refused,
+                Kind::Secret => ReasonCode::SecretRefused,
+                Kind::Sn => ReasonCode::SnRefused,
+                Kind::Other => ReasonCode::Refused,
             };
             Some((*at, self.reason(code, device.text.as_deref())))
         });

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use super::{
     Worker,
     ends::Came,
+    follows,
     judge::{self, Judged, Next},
     result,
 };
@@ -34,6 +35,11 @@ impl Worker {
         };
         let id = claim.round.upstream_apply.unwrap_or_default();
         match claim.round.phase {
+            Phase::CheckImport
+            | Phase::Importing
+            | Phase::Imported
+            | Phase::ListImported
+            | Phase::Lookup => self.step_of_import(lane, &claim, slot, product).await,
             Phase::Check => {
                 let members = self.store.members(&claim).await?;
                 if members.names.is_empty() {
@@ -65,9 +71,12 @@ impl Worker {
             }
             Phase::Checking | Phase::Registering | Phase::Creating | Phase::Unknown => {
                 let call = self.upstream.status(product, id);
-                let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
+                let Ok(mut answer) = self.send(lane, &claim, slot, &call, None).await? else {
                     return self.give_back(&claim).await;
                 };
+                if claim.round.import {
+                    self.scrub_status(&claim, &mut answer).await?;
+                }
                 let members = match judge::names_devices(&answer) {
                     true => Some(self.store.members(&claim).await?),
                     false => None,
@@ -104,7 +113,7 @@ impl Worker {
                 self.finish(lane, &claim, members, judged, answer, |_| Some(id))
                     .await
             }
-            Phase::Held | Phase::Register | Phase::Unresolved | Phase::Ended => {
+            Phase::Held | Phase::Register | Phase::Import | Phase::Unresolved | Phase::Ended => {
                 self.give_back(&claim).await
             }
         }
@@ -147,7 +156,7 @@ impl Worker {
     }
 
     /// Sends a call within its slot and the claim's lease.
-    async fn send<T>(
+    pub(super) async fn send<T>(
         &self,
         lane: Lane,
         claim: &Claim,
@@ -160,7 +169,7 @@ impl Worker {
     }
 
     /// The round as it was before the claim, due at once: nothing was sent.
-    async fn give_back(&self, claim: &Claim) -> Result<(), store::Error> {
+    pub(super) async fn give_back(&self, claim: &Claim) -> Result<(), store::Error> {
         let unchanged = Judged {
             next: Next::Wait,
             pause: Duration::ZERO,
@@ -171,7 +180,7 @@ impl Worker {
         self.record(claim, None, unchanged, None).await
     }
 
-    async fn finish<T>(
+    pub(super) async fn finish<T>(
         &self,
         lane: Lane,
         claim: &Claim,
@@ -184,7 +193,10 @@ impl Worker {
         T: Shown,
     {
         if let Err(error) = &answer.outcome {
-            log(claim, lane, error);
+            // Nobody promises a status to an import.
+            if !matches!(judged.next, Next::Event(Event::NoStatus)) {
+                log(claim, lane, error);
+            }
             if error.scope == Scope::Apply {
                 // Its block is probed as often.
                 judged.pause = judged.pause.max(self.options.probe_every);
@@ -203,7 +215,7 @@ impl Worker {
     }
 
     /// Works out the round's next state and its next time, and records them.
-    async fn record(
+    pub(super) async fn record(
         &self,
         claim: &Claim,
         members: Option<Members>,
@@ -212,7 +224,7 @@ impl Worker {
     ) -> Result<(), store::Error> {
         let members = match (&judged.next, members) {
             (_, Some(members)) => members,
-            (Next::Event(event), None) if judge::settles(claim.round.phase, event) => {
+            (Next::Event(event), None) if follows::settles(claim.round.phase, event) => {
                 self.store.members(claim).await?
             }
             _ => Members::default(),
@@ -220,30 +232,36 @@ impl Worker {
         let before = claim.round.phase;
         let mut setbacks = claim.setbacks + i16::from(judged.is_setback);
         let (change, asked, open_intent) = match judged.next {
-            Next::Wait => (judge::unchanged(&claim.round), false, true),
+            Next::Wait => (follows::unchanged(&claim.round), false, true),
             Next::Event(event) => {
                 let elapsed = claim.asked_ago.unwrap_or_default();
-                if judge::ends_a_wait(&event) && matches!(before, Phase::Checking | Phase::Creating)
+                if follows::ends_a_wait(&event)
+                    && matches!(before, Phase::Checking | Phase::Creating)
                 {
                     self.pace.finished(before, claim.devices as usize, elapsed);
                 }
-                if judge::takes_further(&event) {
+                if follows::takes_further(&event) {
                     setbacks = 0;
                 }
-                let asked = matches!(event, Event::CheckAccepted { .. } | Event::RegisterAccepted);
-                let heard = matches!(event, Event::TimedOut | Event::GivenUp { .. });
-                let open_intent = heard || matches!(event, Event::RegisterUnheard);
+                let asked = follows::begins_a_wait(&event);
+                let open_intent = follows::leaves_the_intent(&claim.round, &event);
                 let change = claim.round.clone().on(event, &members.ordinals)?;
                 // Devices are asked after for a time that begins when they become unknown. Those
                 // that were created and cannot be counted may have been so before.
-                let becomes_unknown = change.round.phase == Phase::Unknown
-                    && matches!(before, Phase::Registering | Phase::Creating);
+                let becomes_unknown = match change.round.phase {
+                    Phase::Unknown => matches!(before, Phase::Registering | Phase::Creating),
+                    // Who was asked after by its status has had a part of that time.
+                    Phase::Lookup => !matches!(before, Phase::Lookup | Phase::Unknown),
+                    _ => false,
+                };
                 let asked = asked || becomes_unknown;
                 (change, asked, open_intent)
             }
         };
         let phase = change.round.phase;
-        let awaited = asked.then(|| self.pace.usual(phase, claim.devices as usize));
+        // What is looked up need not be waited for.
+        let awaited = (asked && phase != Phase::Lookup)
+            .then(|| self.pace.usual(phase, claim.devices as usize));
         let record = Record {
             change,
             due_in: awaited.unwrap_or_default().max(judged.pause),

@@ -57,10 +57,10 @@ async fn devices_are_imported_once_and_read_back_as_they_were_sent() {
     let stamp = client.stamp();
     let deadline = Instant::now() + PATIENCE;
     let import = client.import(LAMPS, devices());
-    let imported = import.send_stamped(deadline, stamp).await.outcome;
+    let imported = import.stamped(stamp).send(deadline, None).await.outcome;
     // As after a lost answer; whoever asks may be another process.
     let again = client.import(LAMPS, devices());
-    let again = again.send_stamped(deadline, stamp).await.outcome;
+    let again = again.stamped(stamp).send(deadline, None).await.outcome;
 
     assert!(checked.outcome.expect("it passes").refused.is_empty());
     let apply_id = imported.expect("it is taken").apply_id;

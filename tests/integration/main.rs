@@ -18,6 +18,7 @@ mod export;
 mod flow;
 mod hearing;
 mod import_calls;
+mod imports;
 mod lanes;
 mod nameless;
 mod operations;

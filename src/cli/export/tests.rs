@@ -65,7 +65,7 @@ async fn a_csv_is_executed_by_no_spreadsheet_and_read_back_as_the_devices_it_was
                 "{row:?}"
             );
         }
-        let read = file::read(&path).unwrap();
+        let read = file::read(&path, false).unwrap();
         let names: Vec<_> = read.devices.iter().map(|one| &one.device_name).collect();
         assert_eq!(names, NAMES);
         assert_eq!(read.devices[0].nickname, "@nick");

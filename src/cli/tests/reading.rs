@@ -50,6 +50,7 @@ fn exists() -> Device {
             message: "it exists".into(),
             ..Reason::default()
         }),
+        ..Device::default()
     }
 }
 

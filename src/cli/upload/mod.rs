@@ -27,7 +27,7 @@ use super::{
     client,
     end::End,
     failure, file,
-    options::{Connection, DEVICES_CODES, Stay, label},
+    options::{Connection, DEVICES_CODES, Repeat, Stay, label},
     parting::Parting,
     printer::Printer,
 };
@@ -37,8 +37,9 @@ use crate::proto::{AfterCheck, UploadStart};
 #[derive(Clone, Debug, Args)]
 #[command(after_help = DEVICES_CODES)]
 pub struct Upload {
-    /// The devices: a CSV file with the columns device_name and, optionally, nickname; `-` is
-    /// standard input, which is kept on disk meanwhile
+    /// The devices: a CSV file with the columns device_name and, optionally, nickname, or with
+    /// `--import` device_name, device_secret and, optionally, sn; `-` is standard input, which is
+    /// kept on disk meanwhile
     pub file: PathBuf,
 
     /// The product that the devices belong to
@@ -57,9 +58,14 @@ pub struct Upload {
     #[arg(long, env = "REGISTRAR_LABEL", value_name = "KEY=VALUE", value_parser = label)]
     pub label: Vec<(String, String)>,
 
+    /// The devices bring their own secrets and serial numbers: import them. The secrets are told
+    /// nowhere but to the server
+    #[arg(long, env = "REGISTRAR_IMPORT")]
+    pub import: bool,
+
     /// Names the upload: 1 to 128 printable ASCII characters. When none is given it is derived from
-    /// the devices and the settings, so that the same command goes on where it was cut off. Another
-    /// name uploads the same devices as a new apply
+    /// the devices and the settings, so that the same command goes on where it was cut off; with
+    /// `--import` one is made up instead. Another name uploads the same devices as a new apply
     #[arg(long, env = "REGISTRAR_REQUEST_ID", value_name = "ID")]
     pub request_id: Option<String>,
 
@@ -79,8 +85,8 @@ impl Upload {
         parting: &Parting,
     ) -> anyhow::Result<Ended> {
         let connection = self.connection.clone();
-        let (stay, path) = (self.stay, self.file.clone());
-        let surveyed = tokio::task::spawn_blocking(move || Survey::of(&path)).await;
+        let (stay, path, import) = (self.stay, self.file.clone(), self.import);
+        let surveyed = tokio::task::spawn_blocking(move || Survey::of(&path, import)).await;
         let survey = Arc::new(surveyed.context("reading the file did not finish")??);
         let start = self.start(&survey);
         let mut printer = Printer::new(out, connection.output);
@@ -125,11 +131,18 @@ impl Upload {
             iot_instance_id: self.iot_instance_id.unwrap_or_default(),
             after_check: AfterCheck::from(self.after_check).into(),
             labels: self.label.into_iter().collect(),
+            import: self.import,
             ..Default::default()
         };
         let given = self.request_id.filter(|id| !id.is_empty());
+        let request_id = match (given, self.import) {
+            (Some(id), _) => id,
+            // From a name that is derived from secrets they could be guessed.
+            (None, true) => Repeat::default().id(),
+            (None, false) => survey.request_id(&start),
+        };
         UploadStart {
-            request_id: given.unwrap_or_else(|| survey.request_id(&start)),
+            request_id,
             ..start
         }
     }

@@ -90,7 +90,7 @@ mod tests {
     fn handed(text: &str, next: u64, then: &str) -> (Vec<Part>, Sent) {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
-        let survey = Survey::of(Path::new(file.path())).unwrap();
+        let survey = Survey::of(Path::new(file.path()), false).unwrap();
         fs::write(file.path(), then).unwrap();
         let (parts, mut sent) = mpsc::channel(100);
         let ended = send(&survey, next, &parts);
@@ -167,7 +167,7 @@ mod tests {
     fn where_nobody_takes_parts_reading_ends() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), table(2_500)).unwrap();
-        let survey = Survey::of(file.path()).unwrap();
+        let survey = Survey::of(file.path(), false).unwrap();
         let (parts, sent) = mpsc::channel(1);
         drop(sent);
 

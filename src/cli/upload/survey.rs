@@ -27,6 +27,7 @@ const BUFFER: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Survey {
     pub(super) path: PathBuf,
+    import: bool,
     file: File,
     pub(super) lines: Numbering,
     content: Content,
@@ -38,7 +39,13 @@ pub(super) struct Content(Sha256);
 
 impl Content {
     pub(super) fn add(&mut self, device: &NewDevice) {
-        for text in [&device.device_name, &device.nickname] {
+        let brought = [&device.device_secret, &device.sn];
+        // Nothing of what only an import has, so that others keep the names of their uploads.
+        let brought = brought.into_iter().filter(|text| !text.is_empty());
+        for text in [&device.device_name, &device.nickname]
+            .into_iter()
+            .chain(brought)
+        {
             // With its length, so that no two lists of texts run into the same bytes.
             self.0.update((text.len() as u64).to_le_bytes());
             self.0.update(text);
@@ -48,11 +55,13 @@ impl Content {
 
 impl Survey {
     /// Reads the file to its end. What cannot be read twice, as standard input, is copied to disk.
-    pub(super) fn of(path: &Path) -> Result<Self, file::Error> {
+    /// The devices of an import bring their own secrets.
+    pub(super) fn of(path: &Path, import: bool) -> Result<Self, file::Error> {
         let in_file = |problem| file::Error::of(path, problem);
         let file = opened(path).map_err(|error| in_file(unreadable(error)))?;
         let mut survey = Self {
             path: path.to_owned(),
+            import,
             file,
             lines: Numbering::default(),
             content: Content::default(),
@@ -74,7 +83,7 @@ impl Survey {
             file: &self.file,
             place: 0,
         };
-        Table::new(BufReader::with_capacity(BUFFER, whole))
+        Table::new(BufReader::with_capacity(BUFFER, whole), self.import)
     }
 
     /// How many devices it has.
@@ -152,7 +161,7 @@ mod tests {
     fn survey(text: &str) -> Survey {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Survey::of(file.path()).unwrap()
+        Survey::of(file.path(), false).unwrap()
     }
 
     fn start(product_key: &str, label: &str) -> UploadStart {
@@ -206,10 +215,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "device_name\nlight-1\nlight-2,x\n").unwrap();
 
-        let error = Survey::of(file.path()).unwrap_err().to_string();
+        let error = Survey::of(file.path(), false).unwrap_err().to_string();
 
         assert!(error.contains("line 3: has 2 values"), "{error}");
-        let missing = Survey::of(Path::new("/none.csv")).unwrap_err().to_string();
+        let missing = Survey::of(Path::new("/none.csv"), false)
+            .unwrap_err()
+            .to_string();
         assert!(
             missing.starts_with("/none.csv: cannot be read: "),
             "{missing}"

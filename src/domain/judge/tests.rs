@@ -1,7 +1,10 @@
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
-use crate::domain::ReasonCode;
+use crate::domain::{
+    ReasonCode,
+    device::{judge_name, judge_nickname},
+};
 
 type Rows = Vec<(String, String)>;
 
@@ -65,7 +68,7 @@ fn by_a_judge<K: BuildHasher>(
         // A chunk whose ordinals begin where those before it end, however small they are.
         let mut gathered = Gathered::new(0);
         for (name, nickname) in rows {
-            gathered.push(name.clone(), nickname.clone());
+            gathered.push((name.clone(), nickname.clone()));
         }
         let suspects = judge.suspects(&gathered);
         let mut known = HashMap::new();
@@ -127,9 +130,9 @@ fn devices_fed_in_pieces_are_judged_as_they_are_at_once_however_badly_hashes_tel
 #[test]
 fn a_weak_hash_suspects_names_that_a_strong_one_does_not() {
     let mut gathered = Gathered::new(0);
-    gathered.push("light-1".into(), String::new());
+    gathered.push(("light-1".into(), String::new()));
     let mut next = Gathered::new(1);
-    next.push("light-2".into(), String::new());
+    next.push(("light-2".into(), String::new()));
     let none = HashMap::new();
     let (mut strong, mut weak) = (Judge::default(), Judge::new(Weak));
     let suspects = |judge: &Judge<Weak>| judge.suspects(&next).len();
@@ -144,7 +147,7 @@ fn a_weak_hash_suspects_names_that_a_strong_one_does_not() {
 fn a_chunk_says_where_its_devices_are_in_the_apply() {
     let mut gathered = Gathered::new(3);
     for name in ["light-1", "no", "light-1", "light-2"] {
-        gathered.push(name.into(), String::new());
+        gathered.push((name.into(), String::new()));
     }
     assert_eq!(gathered.next(), 30_004);
     let known = HashMap::from([("light-2".to_owned(), 7)]);
@@ -165,7 +168,7 @@ fn nicknames_are_kept_only_where_a_device_of_the_chunk_has_one() {
     let judged = |nicknames: [&str; 2]| {
         let mut gathered = Gathered::new(0);
         for nickname in nicknames {
-            gathered.push("light-1".into(), nickname.into());
+            gathered.push(("light-1".into(), nickname.into()));
         }
         Judge::default().judge(gathered, &HashMap::new())
     };

@@ -41,7 +41,12 @@ impl Change {
     /// goes on. `intent_open`: a request to register may be under way, and is asked after.
     pub fn when_cancelling(self, intent_open: bool) -> Self {
         let phase = match self.round.phase {
-            Phase::Check | Phase::Checking | Phase::Held => Phase::Ended,
+            Phase::Check
+            | Phase::Checking
+            | Phase::CheckImport
+            // One that may be under way is IMPORTING.
+            | Phase::Import
+            | Phase::Held => Phase::Ended,
             Phase::Register if intent_open => Phase::Registering,
             Phase::Register => Phase::Ended,
             phase @ (Phase::Registering
@@ -50,6 +55,10 @@ impl Change {
             | Phase::Listing
             | Phase::Unknown
             | Phase::Unresolved
+            | Phase::Importing
+            | Phase::Imported
+            | Phase::ListImported
+            | Phase::Lookup
             | Phase::Ended) => phase,
         };
         Self {

@@ -28,10 +28,18 @@ impl Round {
                     ..change
                 })
             }
-            Phase::Unknown => Ok(self.goes(Phase::Unresolved).alone()),
-            Phase::Check | Phase::Held | Phase::Register | Phase::Unresolved | Phase::Ended => {
-                Err(IllegalTransition::new(phase, &Event::TimedOut))
-            }
+            // Who is listed by now was created, and the others are looked up.
+            Phase::Imported => Ok(self.goes(Phase::ListImported).alone()),
+            Phase::Unknown | Phase::Lookup => Ok(self.goes(Phase::Unresolved).alone()),
+            Phase::Check
+            | Phase::Held
+            | Phase::Register
+            | Phase::CheckImport
+            | Phase::Import
+            | Phase::Importing
+            | Phase::ListImported
+            | Phase::Unresolved
+            | Phase::Ended => Err(IllegalTransition::new(phase, &Event::TimedOut)),
         }
     }
 
@@ -45,20 +53,23 @@ impl Round {
         open: &[Ordinal],
     ) -> Result<Change, IllegalTransition> {
         match (phase, sent) {
-            (Phase::Check | Phase::Checking, _) | (Phase::Registering | Phase::Unknown, false) => {
+            (Phase::Check | Phase::Checking | Phase::CheckImport, _)
+            | (Phase::Registering | Phase::Unknown | Phase::Importing, false) => {
                 let no = self.refusal();
                 let all = open.iter().map(|at| (*at, no, Some(why.clone()))).collect();
                 Ok(self.goes(Phase::Ended).settling(Settle::Each(all)))
             }
-            (Phase::Registering, true)
-            | (Phase::Creating | Phase::Counting | Phase::Listing, _) => {
-                Ok(self.unknown(&why, open))
-            }
+            // Its pages may tell what its status does not.
+            (Phase::Creating, _) if self.import => Ok(self.goes(Phase::Imported).alone()),
+            (Phase::Registering | Phase::Importing, true)
+            | (Phase::Creating | Phase::Counting | Phase::Listing, _)
+            | (Phase::Imported | Phase::ListImported, _) => Ok(self.unknown(&why, open)),
             // It is asked after for as long as it may be.
-            (Phase::Unknown, true) => Ok(self.alone()),
-            (Phase::Held | Phase::Register | Phase::Unresolved | Phase::Ended, _) => {
-                Err(IllegalTransition::new(phase, &Event::GivenUp { why, sent }))
-            }
+            (Phase::Unknown, true) | (Phase::Lookup, _) => Ok(self.alone()),
+            (
+                Phase::Held | Phase::Register | Phase::Import | Phase::Unresolved | Phase::Ended,
+                _,
+            ) => Err(IllegalTransition::new(phase, &Event::GivenUp { why, sent })),
         }
     }
 
@@ -71,12 +82,18 @@ impl Round {
         }
     }
 
-    fn unknown(self, why: &Reason, open: &[Ordinal]) -> Change {
+    /// Nobody knows what became of the open devices. A status is asked on; without one, devices
+    /// that brought their secrets can be looked up.
+    pub(super) fn unknown(self, why: &Reason, open: &[Ordinal]) -> Change {
         let all = open
             .iter()
             .map(|at| (*at, Outcome::Unknown, Some(why.clone())))
             .collect();
-        self.goes(Phase::Unknown).settling(Settle::Each(all))
+        let next = match self.import && self.phase != Phase::Creating {
+            true => Phase::Lookup,
+            false => Phase::Unknown,
+        };
+        self.goes(next).settling(Settle::Each(all))
     }
 }
 
@@ -100,6 +117,8 @@ mod tests {
     fn round(phase: Phase, accepted: bool) -> Round {
         Round {
             phase,
+            import: false,
+            resent: false,
             accepted,
             upstream_apply: Some(7),
             nameless: 0,

@@ -14,6 +14,9 @@ impl Round {
         open: &[Ordinal],
     ) -> Change {
         let no = self.refusal();
+        if let Some(change) = self.exist(&refused, &valid) {
+            return change;
+        }
         if refused.is_empty() {
             return match (self.nameless, open) {
                 (0, _) => Self {
@@ -59,17 +62,27 @@ impl Round {
         refused: Vec<(Ordinal, Reason)>,
         open: &[Ordinal],
     ) -> Change {
+        if let Some(change) = self.exist(&refused, &created) {
+            return change;
+        }
         let named = Named::new(open, &refused, &created);
         let nobody = refused.is_empty() && created.is_empty();
+        let refuses = !refused.is_empty();
+        // Of a request that was sent twice the first may have created what the second could not.
+        let refusal = match self.resent {
+            true => Outcome::Unknown,
+            false => Outcome::Failed,
+        };
         let mut each: Vec<_> = refused
             .into_iter()
-            .map(|(at, why)| (at, Outcome::Failed, Some(why)))
+            .map(|(at, why)| (at, refusal, Some(why)))
             .collect();
         each.extend(created.into_iter().map(|at| (at, Outcome::Created, None)));
-        let next = if named.rest.is_empty() {
-            Phase::Ended
-        } else {
-            Phase::Listing
+        let next = match (named.rest.is_empty(), self.import) {
+            (true, _) if self.resent && refuses => Phase::Lookup,
+            (true, _) => Phase::Ended,
+            (false, true) => Phase::ListImported,
+            (false, false) => Phase::Listing,
         };
         Self {
             nameless: i16::from(nobody),
@@ -88,13 +101,18 @@ impl Round {
             .collect();
         if named.rest.is_empty() {
             self.goes(Phase::Ended).settling(Settle::Each(each))
-        } else if self.nameless > 0 {
+        } else if self.nameless > 0 && !self.resent {
             each.extend(named.rest.iter().map(|at| {
                 let text = "the upstream failed to create the device and did not say why";
                 let reason = Reason::local(ReasonCode::Refused, text.to_owned());
                 (*at, Outcome::Failed, Some(reason))
             }));
             self.goes(Phase::Ended).settling(Settle::Each(each))
+        } else if self.import {
+            let why = Self::not_listed();
+            let rest = named.rest.iter();
+            each.extend(rest.map(|at| (*at, Outcome::Unknown, Some(why.clone()))));
+            self.goes(Phase::Lookup).settling(Settle::Each(each))
         } else {
             // They begin anew, whatever was known of them.
             each.extend(named.rest.iter().map(|at| (*at, Outcome::Pending, None)));

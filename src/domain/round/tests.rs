@@ -3,6 +3,8 @@ use super::*;
 fn round(phase: Phase) -> Round {
     Round {
         phase,
+        import: false,
+        resent: false,
         accepted: false,
         upstream_apply: Some(7),
         nameless: 0,
@@ -173,12 +175,12 @@ fn a_list_that_is_too_large_is_sent_in_parts() {
 }
 
 #[test]
-fn a_claim_turns_to_register_into_registering_and_nothing_else() {
+fn a_claim_takes_what_is_to_be_sent_for_sent_and_changes_nothing_else() {
     for &phase in Phase::ALL {
-        let expected = if phase == Phase::Register {
-            Phase::Registering
-        } else {
-            phase
+        let expected = match phase {
+            Phase::Register => Phase::Registering,
+            Phase::Import => Phase::Importing,
+            other => other,
         };
         assert_eq!(phase.claimed(), expected);
     }
@@ -318,7 +320,11 @@ fn a_cancelled_round_goes_on_only_if_it_may_have_been_asked_to_register() {
                 | Phase::Counting
                 | Phase::Listing
                 | Phase::Unknown
-                | Phase::Unresolved => phase,
+                | Phase::Unresolved
+                | Phase::Importing
+                | Phase::Imported
+                | Phase::ListImported
+                | Phase::Lookup => phase,
                 Phase::Register if intent_open => Phase::Registering,
                 _ => Phase::Ended,
             };

@@ -5,7 +5,7 @@ use tonic::Status;
 use crate::{
     domain::{ApplyId, Heading, RequestKey},
     proto as pb,
-    service::{complaints::Complaints, convert},
+    service::{complaints::Complaints, convert, imports},
 };
 
 /// Devices of one part: those of a chunk, so that no message takes long to judge.
@@ -31,6 +31,7 @@ pub(super) fn start(start: pb::UploadStart) -> Result<Start, Status> {
             ("after_check", start.after_check == 0),
             ("labels", start.labels.is_empty()),
             ("request_id", start.request_id.is_empty()),
+            ("import", !start.import),
         ] {
             if !is_absent {
                 complaints.add(field, "must be absent with apply_id: the apply has its own");
@@ -47,6 +48,10 @@ pub(super) fn start(start: pb::UploadStart) -> Result<Start, Status> {
         start.labels,
         &mut complaints,
     );
+    let heading = Heading {
+        import: start.import,
+        ..heading
+    };
     complaints.refuse()?;
     let id = Some(start.request_id).filter(|id| !id.is_empty());
     let key = id.map(|id| RequestKey {
@@ -56,10 +61,16 @@ pub(super) fn start(start: pb::UploadStart) -> Result<Start, Status> {
     Ok(Start::Begin(heading, key))
 }
 
-/// Refuses a part of no size that is taken, or one that makes an apply of `next` devices so far
+/// Refuses a part with what would be lost, one of no size that is taken, or one that makes an apply of `next` devices so far
 /// larger than `most`.
-pub(super) fn size(part: &pb::UploadPart, next: i64, most: u32) -> Result<(), Status> {
+pub(super) fn part(
+    part: &pb::UploadPart,
+    import: bool,
+    next: i64,
+    most: u32,
+) -> Result<(), Status> {
     let mut complaints = Complaints::default();
+    imports::complain(&part.devices, import, &mut complaints);
     match part.devices.len() {
         0 => complaints.add("devices", "must hold at least one device"),
         1..=PART => {}
@@ -146,9 +157,12 @@ mod tests {
             ..Default::default()
         };
 
-        assert!(size(&part(1), 0, 1).is_ok() && size(&part(PART), 0, 10_000).is_ok());
+        assert!(
+            super::part(&part(1), false, 0, 1).is_ok()
+                && super::part(&part(PART), false, 0, 10_000).is_ok()
+        );
         for (devices, next) in [(0, 0), (PART + 1, 0), (2, 99_999)] {
-            let refused = size(&part(devices), next, 100_000).unwrap_err();
+            let refused = super::part(&part(devices), false, next, 100_000).unwrap_err();
             assert_eq!(fields(&refused), ["devices"]);
         }
     }

@@ -14,8 +14,9 @@ use super::{
 use crate::{
     domain::{Apply, CHUNK, Caller, Chunk, Gathered, Judge, Ordinal, Outcome, Right, Snapshot},
     proto::{self as pb, upload_devices_request::Part},
-    service::{Service, access::Pass, answer, status},
+    service::{Service, access::Pass, answer, imports, status},
     store::{Error, Upload},
+    vault::DataKey,
 };
 
 type Answer = Result<pb::UploadDevicesResponse, Status>;
@@ -62,10 +63,11 @@ async fn serve(
             service.may_seal(caller, apply.after_check).await?;
             service.store.resume_upload(caller, id).await
         }
-        Start::Begin(heading, key) => {
+        Start::Begin(mut heading, key) => {
             let product_key = &heading.product_key;
             service.need_for(caller, Right::Submit, product_key).await?;
             service.may_seal(caller, heading.after_check).await?;
+            service.key_upload(&mut heading)?;
             let store = &service.store;
             store.begin_upload(caller, &heading, key.as_ref()).await
         }
@@ -79,12 +81,17 @@ async fn serve(
         sealed = now.sealed,
         "an upload goes on"
     );
+    let sealing = match now.sealed {
+        true => None,
+        false => service.upload_key(&apply).await?,
+    };
     let latest = service.uploads.latest.enter(upload);
     let mut stream = Stream {
         service,
         caller: caller.clone(),
         apply,
         upload,
+        sealing,
         judge: Judge::default(),
         gathered: Gathered::new(now.counts.total() / CHUNK as Ordinal),
         now,
@@ -101,6 +108,8 @@ struct Stream<'a> {
     caller: Caller,
     apply: Apply,
     upload: Upload,
+    /// What seals the secrets of an import.
+    sealing: Option<DataKey>,
     judge: Judge,
     /// What came since the last chunk was stored.
     gathered: Gathered,
@@ -135,7 +144,8 @@ impl Stream<'_> {
                 Some(Part::Devices(part)) => {
                     self.fits(&part)?;
                     for device in part.devices {
-                        self.gathered.push(device.device_name, device.nickname);
+                        self.gathered
+                            .push(imports::device(device, self.apply.import));
                         if self.gathered.is_full() {
                             self.store().await.map_err(status::of)?;
                             send(answers, bound, Ok(self.answer())).await?;
@@ -172,7 +182,8 @@ impl Stream<'_> {
         if part.first_ordinal != expected {
             return Err(refusal::out_of_order(part.first_ordinal, expected));
         }
-        asked::size(part, expected, self.service.options.max_upload_devices)
+        let most = self.service.options.max_upload_devices;
+        asked::part(part, self.apply.import, expected, most)
     }
 
     /// Judges and stores the chunk that is whole.
@@ -228,7 +239,11 @@ impl Stream<'_> {
             .store
             .first_of(self.apply.id, &suspects)
             .await?;
-        Ok(self.judge.judge(chunk, &known))
+        let mut chunk = self.judge.judge(chunk, &known);
+        if let Some(key) = &self.sealing {
+            chunk.seal(|secrets, chunk_no| key.seal(secrets, chunk_no));
+        }
+        Ok(chunk)
     }
 
     /// How many devices are stored.

@@ -43,7 +43,13 @@ async fn refusal(body: &str) -> Error {
         ("dev4", &secrets[3], Some("SN_2")),
     ];
     let call = far.client.import(PRODUCT, devices);
-    let error = call.send_stamped(soon(), STAMP).await.outcome.unwrap_err();
+    let error = call
+        .clone()
+        .stamped(STAMP)
+        .send(soon(), None)
+        .await
+        .outcome
+        .unwrap_err();
     let said = format!("{error} {error:?} {:?} {call:?}", error.refused);
     assert!(!said.contains("canary"), "{said}");
     assert_eq!((error.verdict, error.scope), (Verdict::Final, Scope::Call));
@@ -128,13 +134,17 @@ async fn an_import_that_is_sent_again_is_the_same_to_the_last_byte() {
     let first = far
         .client
         .import(PRODUCT, devices())
-        .send_stamped(soon(), STAMP)
+        .clone()
+        .stamped(STAMP)
+        .send(soon(), None)
         .await;
     // Prepared anew, as another process would.
     let again = far
         .client
         .import(PRODUCT, devices())
-        .send_stamped(soon(), STAMP)
+        .clone()
+        .stamped(STAMP)
+        .send(soon(), None)
         .await;
     let stamp = Stamp {
         nonce: uuid!("00000000-83d3-44af-a94f-4e0ad82fd6cf"),
@@ -142,7 +152,9 @@ async fn an_import_that_is_sent_again_is_the_same_to_the_last_byte() {
     };
     far.client
         .import(PRODUCT, devices())
-        .send_stamped(soon(), stamp)
+        .clone()
+        .stamped(stamp)
+        .send(soon(), None)
         .await;
 
     let (one, two, other) = (far.heard(), far.heard(), far.heard());
@@ -166,8 +178,18 @@ async fn a_stamp_that_is_too_old_is_not_blamed_on_the_clock() {
     let secret = secret("canary-1");
     let call = far.client.import(PRODUCT, [("dev1", &secret, None)]);
 
-    let old = call.send_stamped(soon(), STAMP).await.outcome.unwrap_err();
-    let new = call.send_stamped(soon(), far.client.stamp()).await;
+    let old = call
+        .clone()
+        .stamped(STAMP)
+        .send(soon(), None)
+        .await
+        .outcome
+        .unwrap_err();
+    let new = call
+        .clone()
+        .stamped(far.client.stamp())
+        .send(soon(), None)
+        .await;
 
     assert!(old.expired() && old.scope == Scope::Call, "{old:?}");
     let new = new.outcome.unwrap_err();
@@ -308,6 +330,7 @@ async fn devices_are_read_with_secrets_that_do_not_print() {
     assert_eq!(detail.outcome.unwrap(), expected);
     let expected = Found {
         name: "dev1".to_owned(),
+        secret: one(),
         iot_id: text("i1"),
     };
     assert_eq!(found.outcome.unwrap(), [expected]);

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod creations;
+mod imports;
 mod lookups;
 mod permits;
 mod requests;

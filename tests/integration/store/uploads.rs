@@ -16,6 +16,8 @@ fn heading(after_check: AfterCheck) -> Heading {
         product_key: "a1".into(),
         iot_instance_id: "iot-1".into(),
         after_check,
+        import: false,
+        data_key: None,
         labels: Labels::default(),
     }
 }
@@ -38,7 +40,7 @@ async fn begin(store: &Store, after_check: AfterCheck) -> Upload {
 fn chunk(chunk_no: i32, names: impl IntoIterator<Item = String>) -> Chunk {
     let mut gathered = Gathered::new(chunk_no);
     for name in names {
-        gathered.push(name, String::new());
+        gathered.push((name, String::new()));
     }
     Judge::default().judge(gathered, &HashMap::new())
 }
@@ -241,7 +243,7 @@ async fn the_first_of_a_name_is_the_first_that_no_local_rule_refused() {
             3 | 5 | 7 => "light-twice".to_owned(),
             _ => format!("light-{n:05}"),
         };
-        gathered.push(name, nickname.to_owned());
+        gathered.push((name, nickname.to_owned()));
     }
     let judged = Judge::default().judge(gathered, &HashMap::new());
     store.append(&ANYONE, upload, &judged).await.unwrap();
@@ -282,8 +284,8 @@ async fn a_round_over_chunks_with_and_without_nicknames_sends_each_device_its_ow
     let upload = begin(&store, AfterCheck::Stop).await;
     store.append(&ANYONE, upload, &full(0)).await.unwrap();
     let mut gathered = Gathered::new(1);
-    gathered.push("light-nick".into(), "nick_name".into());
-    gathered.push("light-bad".into(), String::new());
+    gathered.push(("light-nick".into(), "nick_name".into()));
+    gathered.push(("light-bad".into(), String::new()));
     let last = Judge::default().judge(gathered, &HashMap::new());
     store.seal(&ANYONE, upload, Some(&last)).await.unwrap();
     // One of each is left, so that Register packs the two into one round.

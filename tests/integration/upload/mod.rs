@@ -24,14 +24,14 @@ use crate::support::stack::{Client, patiently};
 const CHUNK: usize = 10_000;
 
 /// One stream of an upload.
-struct Upload {
+pub(crate) struct Upload {
     parts: mpsc::Sender<UploadDevicesRequest>,
     answers: Streaming<UploadDevicesResponse>,
 }
 
 impl Upload {
     /// Opens a stream; it and its first answer.
-    async fn open(
+    pub(crate) async fn open(
         client: &mut Client,
         start: UploadStart,
     ) -> Result<(Self, UploadDevicesResponse), Status> {
@@ -45,7 +45,7 @@ impl Upload {
     }
 
     /// Sends devices; a stream that is over takes no more of them.
-    async fn send(&self, first_ordinal: usize, devices: &[NewDevice]) {
+    pub(crate) async fn send(&self, first_ordinal: usize, devices: &[NewDevice]) {
         let part = UploadPart {
             first_ordinal: first_ordinal as i64,
             devices: devices.to_vec(),
@@ -59,14 +59,14 @@ impl Upload {
         }
     }
 
-    async fn seal(&self, total: usize) {
+    pub(crate) async fn seal(&self, total: usize) {
         let seal = UploadSeal {
             total: total as i64,
         };
         self.parts.send(message(Part::Seal(seal))).await.ok();
     }
 
-    async fn answer(&mut self) -> Result<Option<UploadDevicesResponse>, Status> {
+    pub(crate) async fn answer(&mut self) -> Result<Option<UploadDevicesResponse>, Status> {
         patiently(self.answers.message()).await
     }
 

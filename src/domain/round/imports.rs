@@ -1,0 +1,137 @@
+//! What becomes of devices that bring their own secrets.
+//!
+//! An import can neither be repeated nor looked up by a number that was never received. So what may
+//! have been sent is asked after device by device, and a device is sent anew only when it is proven
+//! not to exist.
+
+use super::{Change, Phase, Round, Settle, change::Named};
+use crate::domain::{Ordinal, Outcome, Reason, ReasonCode, SMALL_ROUND};
+
+impl Round {
+    /// The upstream would take the import as it is. A refusal that named nobody is not forgotten by
+    /// that: it came of the import and not of its check.
+    pub(super) fn import_checked(self) -> Change {
+        let next = if self.accepted {
+            Phase::Import
+        } else {
+            Phase::Held
+        };
+        self.goes(next).settling(Settle::Open(Outcome::Valid))
+    }
+
+    /// What becomes of an accepted import some of whose devices are refused because they exist: an
+    /// earlier request of ours may have made them, however late. So they are looked up, with whoever
+    /// else is open; but once only, since an upstream that contradicts itself would go on for ever.
+    pub(super) fn exist(
+        &self,
+        refused: &[(Ordinal, Reason)],
+        created: &[Ordinal],
+    ) -> Option<Change> {
+        let exists = |why: &Reason| why.code == ReasonCode::Exists;
+        let any = refused.iter().any(|(_, why)| exists(why));
+        if !(any && self.import && self.accepted && self.nameless == 0) {
+            return None;
+        }
+        let named = refused.iter().map(|(at, why)| {
+            let unknown = exists(why) || self.resent;
+            let to = if unknown {
+                Outcome::Unknown
+            } else {
+                Outcome::Failed
+            };
+            (*at, to, Some(why.clone()))
+        });
+        let created = created.iter().map(|at| (*at, Outcome::Created, None));
+        let change = Self {
+            nameless: 1,
+            ..self.clone().goes(Phase::Lookup)
+        };
+        Some(change.settling(Settle::Each(named.chain(created).collect())))
+    }
+
+    /// The import was refused as a whole: who was named has failed, and the rest is checked anew. One
+    /// that names nobody is made once more and then halved down to the culprits.
+    pub(super) fn import_refused(
+        self,
+        refused: Vec<(Ordinal, Reason)>,
+        said: Reason,
+        open: &[Ordinal],
+    ) -> Change {
+        if let Some(change) = self.exist(&refused, &[]) {
+            return change;
+        }
+        let failed = |(at, why)| (at, Outcome::Failed, Some(why));
+        match (refused.is_empty(), self.nameless, open) {
+            (true, 0, _) => Self {
+                nameless: 1,
+                ..self.goes(Phase::Import)
+            }
+            .alone(),
+            (true, _, [culprit]) => {
+                let each = vec![failed((*culprit, said))];
+                self.goes(Phase::Ended).settling(Settle::Each(each))
+            }
+            (true, _, _) => self.parted(open, open.len().div_ceil(2), Settle::Nothing),
+            (false, _, _) => {
+                let left = Named::new(open, &refused, &[]).open;
+                let each = Settle::Each(refused.into_iter().map(failed).collect());
+                match left.is_empty() {
+                    true => self.goes(Phase::Ended).settling(each),
+                    false => self.again().settling(each),
+                }
+            }
+        }
+    }
+
+    /// The upstream does not know the import (any more) that it has taken.
+    pub(super) fn unlisted(self, open: &[Ordinal]) -> Change {
+        let text = "the upstream has taken the import and does not know its number any more";
+        let why = Reason::local(ReasonCode::Unresolved, text.to_owned());
+        self.unknown(&why, open)
+    }
+
+    /// Why a device is UNKNOWN that its import does not list.
+    pub(super) fn not_listed() -> Reason {
+        let text = "the upstream has taken the import and does not list the device as created";
+        Reason::local(ReasonCode::Unresolved, text.to_owned())
+    }
+
+    /// The devices were looked up. A device with the secret that it brought counts as created by
+    /// this import: whoever made it, it is what was asked for, and nothing tells it from one that
+    /// existed before with the same secret.
+    ///
+    /// Those that do not exist are sent anew once no import can be under way. Where the import was
+    /// taken, or others of the round were created, the upstream lost these, and takes fewer a call.
+    pub(super) fn looked_up(
+        self,
+        ours: Vec<Ordinal>,
+        others: Vec<(Ordinal, Reason)>,
+        absent: Vec<Ordinal>,
+        proven: bool,
+        open: &[Ordinal],
+    ) -> Change {
+        let left = Named::new(open, &others, &ours).rest;
+        let mut each: Vec<_> = others
+            .into_iter()
+            .map(|(at, why)| (at, Outcome::Failed, Some(why)))
+            .collect();
+        each.extend(ours.into_iter().map(|at| (at, Outcome::Created, None)));
+        if left.is_empty() {
+            return self.goes(Phase::Ended).settling(Settle::Each(each));
+        }
+        if !proven || left != absent {
+            return match each.is_empty() {
+                true => self.alone(),
+                false => self.settling(Settle::Each(each)),
+            };
+        }
+        if self.upstream_apply.is_none() && absent.len() == open.len() {
+            return self.again().settling(Settle::Open(Outcome::Pending));
+        }
+        each.extend(absent.iter().map(|at| (*at, Outcome::Pending, None)));
+        self.parted(&absent, SMALL_ROUND, Settle::Each(each))
+    }
+}
+
+#[cfg(test)]
+mod tests;
