@@ -27,7 +27,7 @@ use crate::{
     doctor,
     hub::Hub,
     lanes::Lanes,
-    service::{self, Access, Health, Service, Tls},
+    service::{self, Access, Health, Means, Service, Tls},
     simulator::{self, Simulator},
     store::{self, Store},
     upstream::Client,
@@ -186,16 +186,14 @@ async fn serve(
         rooms.credentials,
         probe_every,
     );
-    let service = Service::new(
-        store.clone(),
-        hub.clone(),
-        vault.clone(),
+    let means = Means {
+        store: store.clone(),
+        hub: hub.clone(),
+        vault: vault.clone(),
         credentials,
-        rates,
-        &rooms.service,
-        access.clone(),
-        stop.clone(),
-    );
+        access: access.clone(),
+    };
+    let service = Service::new(means, rates, &rooms.service, stop.clone());
     let health = Health::new().await;
     let clock = lanes.clock_is_accepted();
     let readiness = tell_readiness(store.clone(), clock.clone(), health.clone(), stop.clone());

@@ -155,20 +155,35 @@ pub struct Service {
     uploads: upload::Uploads,
 }
 
+/// What calls are answered with.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each room documents its own")]
+pub struct Means {
+    pub store: Store,
+    /// Feeds watches.
+    pub hub: Hub,
+    pub vault: Vault,
+    pub credentials: Credentials,
+    /// Says who may call.
+    pub access: Access,
+}
+
 impl Service {
-    /// A service over `store` whose watches are fed by `hub` and end when `stop` is asked for, and
-    /// which takes imports if the vault is open. The lanes are worked at these `rates`, in calls a
-    /// second. `access` says who may call.
+    /// A service whose streams end when `stop` is asked for, and which takes imports if the vault is
+    /// open. The lanes are worked at these `rates`, in calls a second.
     pub fn new(
-        store: Store,
-        hub: Hub,
-        vault: Vault,
-        credentials: Credentials,
+        means: Means,
         rates: Vec<(Lane, f64)>,
         options: &Options,
-        access: Access,
         stop: CancellationToken,
     ) -> Self {
+        let Means {
+            store,
+            hub,
+            vault,
+            credentials,
+            access,
+        } = means;
         let openings = Arc::new(Semaphore::new(OPENINGS));
         Self {
             store,
