@@ -1,5 +1,6 @@
 //! Devices that bring their own secrets, from the submission to the outcome.
 
+mod exported;
 mod lost;
 mod refused;
 mod secrets;
