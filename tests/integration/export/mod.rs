@@ -341,7 +341,7 @@ async fn the_command_writes_a_file_that_is_its_owners_and_equal_to_the_list() {
     for (row, n) in text.lines().skip(1).zip(0..) {
         let name = format!("light-{n:06}");
         let (iot_id, secret) = &made[&name];
-        assert_eq!(row, format!("{n},{name},,CREATED,,,,,{iot_id},{secret},"));
+        assert_eq!(row, format!("{n},{name},,,CREATED,,,,,{iot_id},{secret},"));
         // Told nowhere else.
         assert!(!String::from_utf8_lossy(&output.stderr).contains(secret));
     }
