@@ -93,7 +93,10 @@ impl Service {
             task,
             next: request.from_ordinal,
             heartbeat: self.options.heartbeat,
-            ended: pass.ended(right, apply.product_key).boxed().shared(),
+            ended: pass
+                .ended([Right::Read, right], apply.product_key)
+                .boxed()
+                .shared(),
             stop: self.stop.clone(),
         };
         Ok(stream::try_unfold(export, |mut export| async move {
