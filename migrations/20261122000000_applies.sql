@@ -196,8 +196,8 @@ CREATE TABLE rounds (
     page              integer     NOT NULL DEFAULT 0,  -- result pages read, or passed by; hundreds looked up
     asked_at          timestamptz,           -- since when the result is awaited
     checked_at        timestamptz,           -- when the upstream apply passed its check
-    created_first     integer,               -- what was created under upstream_apply_id lies
-    created_last      integer,               -- between these places
+    created_first     integer,               -- what was created lies between these places, under
+    created_last      integer,               -- upstream_apply_id if its number was ever told
     intent_at         timestamptz,           -- the signed date of a request to register or import that may be under way
     intent_nonce      uuid,                  -- of a request to import: what it is signed with besides
     resent            boolean     NOT NULL DEFAULT false,  -- it may have been sent more than once
@@ -219,9 +219,7 @@ CREATE TABLE rounds (
                      'ENDED')),
     CONSTRAINT registered_when_accepted CHECK (
         accepted OR phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT', 'HELD', 'ENDED')),
-    CONSTRAINT created_under_its_number CHECK (
-        (created_first IS NULL) = (created_last IS NULL)
-        AND (created_first IS NULL OR upstream_apply_id IS NOT NULL)),
+    CONSTRAINT created_between CHECK ((created_first IS NULL) = (created_last IS NULL)),
     CONSTRAINT held_until_accepted CHECK (phase <> 'HELD' OR NOT accepted),
     CONSTRAINT intent_before_call CHECK (
         phase NOT IN ('REGISTERING', 'IMPORTING') OR intent_at IS NOT NULL),

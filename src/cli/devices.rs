@@ -16,7 +16,9 @@ use super::{
 };
 use crate::proto::{Device, DeviceOutcome, ListDevicesRequest};
 
-const HEAD: [&str; 6] = ["device", "name", "nickname", "outcome", "reason", "because"];
+const HEAD: [&str; 7] = [
+    "device", "name", "nickname", "sn", "outcome", "reason", "because",
+];
 
 /// Settings of `devices`.
 #[derive(Clone, Debug, Args)]
@@ -59,15 +61,17 @@ impl Devices {
 }
 
 fn row(device: &Device) -> Vec<String> {
+    let given = |text: &str| match text {
+        "" => String::new(),
+        text => shown::name(text),
+    };
     let mut row = vec![
         device.ordinal.to_string(),
         shown::name(&device.device_name),
-        String::new(),
+        given(&device.nickname),
+        given(&device.sn),
         words::outcome(device.outcome).into_owned(),
     ];
-    if !device.nickname.is_empty() {
-        row[2] = shown::name(&device.nickname);
-    }
     row.extend(reason(device));
     row
 }

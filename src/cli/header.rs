@@ -22,8 +22,9 @@ pub(super) struct Columns {
     guarded: bool,
 }
 
-/// Columns that an export has besides those of a device. They are skipped.
-const EXPORTED: [&str; 9] = [
+/// Columns that an export has besides those of a device. They are skipped; so are the last two unless
+/// the devices bring them.
+const EXPORTED: [&str; 10] = [
     "ordinal",
     "outcome",
     "reason",
@@ -31,8 +32,9 @@ const EXPORTED: [&str; 9] = [
     "firstordinal",
     "requestid",
     "iotid",
-    "devicesecret",
     "credentialsmissing",
+    "devicesecret",
+    "sn",
 ];
 
 /// What is wrong with a header or a row, and what to do about it.
@@ -69,6 +71,13 @@ pub(super) enum Problem {
     )]
     NotImported(&'static str),
     #[error(
+        "is an export without device_secret, which the devices of an import bring; export them with \
+         `registrar export --credentials`"
+    )]
+    NoSecrets,
+    #[error("has a nickname, which the upstream does not take in an import; clear it")]
+    Nickname,
+    #[error(
         "the header has the column nickname, which the upstream does not take in an import; remove it"
     )]
     NoNickname,
@@ -102,7 +111,7 @@ impl Columns {
                 "devicesecret" | "secret" if import || !is_exported => {
                     ("device_secret", &mut secret)
                 }
-                "sn" | "serialnumber" => ("sn", &mut sn),
+                "sn" | "serialnumber" if import || !is_exported => ("sn", &mut sn),
                 other if is_exported && EXPORTED.contains(&other) => continue,
                 _ => {
                     unknown.get_or_insert(column);
@@ -115,8 +124,10 @@ impl Columns {
         }
         match (import, nickname) {
             (true, _) if name.is_none() => return Err(Problem::NotImported("device_name")),
+            (true, _) if secret.is_none() && is_exported => return Err(Problem::NoSecrets),
             (true, _) if secret.is_none() => return Err(Problem::NotImported("device_secret")),
-            (true, Some(_)) => return Err(Problem::NoNickname),
+            // An export has the column always, and of an import it is empty.
+            (true, Some(_)) if !is_exported => return Err(Problem::NoNickname),
             (false, _) if secret.is_some() => return Err(Problem::OnlyImported("device_secret")),
             (false, _) if sn.is_some() => return Err(Problem::OnlyImported("sn")),
             _ => {}
@@ -150,9 +161,13 @@ impl Columns {
             Ok(value) => Ok(value.to_owned()),
             Err(_) => Err(Problem::NotUtf8),
         };
+        let nickname = self.nickname.map(value).transpose()?.unwrap_or_default();
+        if self.secret.is_some() && !nickname.is_empty() {
+            return Err(Problem::Nickname);
+        }
         Ok(NewDevice {
             device_name: value(self.name)?,
-            nickname: self.nickname.map(value).transpose()?.unwrap_or_default(),
+            nickname,
             device_secret: self.secret.map(value).transpose()?.unwrap_or_default(),
             sn: self.sn.map(value).transpose()?.unwrap_or_default(),
         })
@@ -282,8 +297,25 @@ mod tests {
 
     #[test]
     fn the_columns_of_an_export_are_skipped_in_an_export_alone() {
-        let columns = of(&["ordinal", "device_name", "outcome", "device_secret"]).unwrap();
+        let export = [
+            "ordinal",
+            "device_name",
+            "nickname",
+            "sn",
+            "outcome",
+            "device_secret",
+        ];
+        let columns = of(&export).unwrap();
         assert_eq!((columns.name, columns.guarded), (1, true));
+        assert_eq!((columns.secret, columns.sn), (None, None));
+        let columns = of_import(&export).unwrap();
+        assert_eq!((columns.secret, columns.sn), (Some(5), Some(3)));
+        let bare = of_import(&export[..5]).unwrap_err();
+        assert!(bare.contains("`registrar export --credentials`"), "{bare}");
+        let row = |nickname: &str| ByteRecord::from(vec!["0", "p", nickname, "", "CREATED", "s-1"]);
+        assert_eq!(columns.device(&row("")).unwrap().device_secret, "s-1");
+        let nicknamed = columns.device(&row("lamp")).unwrap_err().to_string();
+        assert!(nicknamed.contains("clear it"), "{nicknamed}");
 
         let unknown = of(&["device_name", "outcome"]).unwrap_err();
         assert!(unknown.contains("has the column outcome; remove it"));

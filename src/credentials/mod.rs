@@ -1,17 +1,19 @@
-//! Credentials: what the upstream made for the devices of an apply, read page by page while an export
-//! hands it out.
+//! Credentials: what the upstream has of the devices of an apply, read while an export hands it out.
 //!
-//! Nothing of it is stored or logged; what is not handed out yet is in memory, within bounds. Pages
-//! are read within the lane that workers share, several at a time. The rows say which of the
-//! upstream's own applies created which devices, so an export that goes on from the middle reads
+//! Nothing of it is stored or logged; what is not handed out yet is in memory, within bounds. What the
+//! upstream made is read page by page, what an import brought is looked up by name; both within the
+//! lanes that workers share, several calls at a time. The rows say which rounds, under which of the
+//! upstream's own applies, created which devices, so an export that goes on from the middle reads
 //! nothing of what came before.
 //!
 //! Start at [`Credentials::of_apply`].
 
+mod asking;
+mod named;
 mod page;
 mod reading;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     domain::{Apply, Lane},
@@ -27,13 +29,13 @@ pub use crate::upstream::Credential;
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Options {
-    /// Result pages that one export reads at a time; as many calls as the rate admits in the time
-    /// that one takes
+    /// Result pages, or look-ups of an import's devices, that one export reads at a time; as many
+    /// calls as the rate admits in the time that one takes
     #[arg(long, env = "REGISTRAR_EXPORT_PAGES", default_value_t = 16,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub export_pages: u32,
 
-    /// How long an export waits for an upstream that gives no page, and for a caller that takes no
+    /// How long an export waits for an upstream that gives no credentials, and for a caller that takes no
     /// message
     #[arg(long, env = "REGISTRAR_EXPORT_PATIENCE", default_value = "10m",
           value_parser = humantime::parse_duration)]
@@ -54,21 +56,31 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-/// Reads credentials. Clones share the lane.
+/// Credentials of devices, by name.
+type ByName = HashMap<String, Credential>;
+
+/// Reads credentials. Clones share the lanes.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     store: Store,
     upstream: Client,
     lanes: Lanes,
-    turns: Turns,
+    turns: Arc<OfLanes>,
     options: Arc<Options>,
     /// How often the upstream is asked while it refuses the account, the action or the product.
     probe_every: Duration,
 }
 
+/// Whose turn it is in each lane that is read by.
+#[derive(Debug)]
+struct OfLanes {
+    pages: Turns,
+    details: Turns,
+}
+
 impl Credentials {
     /// Reads from `upstream`, by what `store` knows. While the upstream refuses the account, the
-    /// action or the product, each page is asked for every `probe_every`.
+    /// action or the product, each call is made every `probe_every`.
     pub fn new(
         store: Store,
         upstream: Client,
@@ -79,7 +91,10 @@ impl Credentials {
         Self {
             store,
             upstream,
-            turns: Turns::new(lanes.clone(), Lane::Page),
+            turns: Arc::new(OfLanes {
+                pages: Turns::new(lanes.clone(), Lane::Page),
+                details: Turns::new(lanes.clone(), Lane::Details),
+            }),
             lanes,
             options: Arc::new(options),
             probe_every,
@@ -91,7 +106,7 @@ impl Credentials {
         Reading::new(self.clone(), apply.clone())
     }
 
-    /// How long a caller may take no message, and the upstream give no page.
+    /// How long a caller may take no message, and the upstream give nothing.
     pub fn patience(&self) -> Duration {
         self.options.export_patience
     }

@@ -1,10 +1,10 @@
-//! One reading: which upstream applies to read for some devices, and what of them is kept.
+//! One reading: what to ask the upstream for some devices, and what of it is kept.
 
 use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Credential, Credentials, Error, page::Pages};
+use super::{ByName, Credentials, Error, asking::Asking, named, page};
 use crate::{
     domain::{Apply, Ordinal},
     store::Creation,
@@ -17,16 +17,13 @@ const APPLIES: usize = 8;
 /// chunks. What does not fit is read again when its turn comes. Some 20 MB.
 const KEPT: usize = 100_000;
 
-/// The credentials of devices, by name.
-type ByName = HashMap<String, Credential>;
-
 /// Reads the credentials of an apply.
 #[derive(Debug)]
 pub struct Reading {
     credentials: Credentials,
     apply: Apply,
-    /// What was read of upstream applies that reach beyond the devices asked for last.
-    kept: HashMap<i64, ByName>,
+    /// What was read of upstream applies that reach beyond the devices asked for last, by the round.
+    kept: HashMap<i32, ByName>,
 }
 
 impl Reading {
@@ -38,49 +35,53 @@ impl Reading {
         }
     }
 
-    /// The credentials of those `names` between two places, both included, that the upstream lists.
-    /// To be asked for rising places.
+    /// The credentials of those of these devices (place and name, rising) that the upstream has. To be
+    /// asked for rising places.
     ///
     /// # Errors
     ///
-    /// What the upstream said last, once it has given no page for as long as the patience lasts.
-    pub async fn between(
-        &mut self,
-        first: Ordinal,
-        last: Ordinal,
-        names: impl IntoIterator<Item = &str>,
-    ) -> Result<ByName, Error> {
-        let creations = self.credentials.store.creations(self.apply.id, first, last);
-        let creations = creations.await?;
-        let known = |creation: &Creation| self.kept.contains_key(&creation.upstream_apply);
-        let (known, new): (Vec<_>, Vec<_>) = creations.into_iter().partition(known);
-        let pages = Pages::new(&self.credentials, &self.apply);
-        let read = stream::iter(new)
-            .map(|creation| pages.of(creation))
-            .buffer_unordered(APPLIES)
-            .try_collect();
-        let read: Result<Vec<(Creation, ByName)>, Error> = pages.patiently(read).await;
-        // Also of a reading that failed: they were made.
-        pages.record().await?;
-        let mut sources = read?;
-        for creation in known {
-            let rows = self.kept.remove(&creation.upstream_apply);
-            sources.push((creation, rows.unwrap_or_default()));
+    /// What the upstream said last, once it has given nothing for as long as the patience lasts.
+    pub async fn of(&mut self, devices: &[(Ordinal, &str)]) -> Result<ByName, Error> {
+        let (Some((first, _)), Some((last, _))) = (devices.first(), devices.last()) else {
+            return Ok(ByName::new());
+        };
+        let store = &self.credentials.store;
+        let creations = store.creations(self.apply.id, *first, *last).await?;
+        if self.apply.import {
+            let asking = Asking::new(&self.credentials, &self.apply);
+            return asking.read(named::of(&asking, &creations, devices)).await;
         }
-
+        let mut sources = self.sources(creations).await?;
         let mut found = ByName::new();
-        for name in names {
+        for (_, name) in devices {
             let row = sources
                 .iter_mut()
-                .find_map(|(_, rows)| rows.remove_entry(name));
+                .find_map(|(_, rows)| rows.remove_entry(*name));
             found.extend(row);
         }
-        self.keep(
-            sources
-                .into_iter()
-                .filter(|(creation, _)| creation.last > last),
-        );
+        let left = sources.into_iter();
+        self.keep(left.filter(|(creation, _)| creation.last > *last));
         Ok(found)
+    }
+
+    /// All that the upstream applies of these list, as far as it is not kept.
+    async fn sources(
+        &mut self,
+        creations: Vec<Creation>,
+    ) -> Result<Vec<(Creation, ByName)>, Error> {
+        let known = |creation: &Creation| self.kept.contains_key(&creation.round_no);
+        let (known, new): (Vec<_>, Vec<_>) = creations.into_iter().partition(known);
+        let asking = Asking::new(&self.credentials, &self.apply);
+        let read = stream::iter(new)
+            .map(|creation| page::of(&asking, creation))
+            .buffer_unordered(APPLIES)
+            .try_collect();
+        let mut sources: Vec<(Creation, ByName)> = asking.read(read).await?;
+        for creation in known {
+            let rows = self.kept.remove(&creation.round_no);
+            sources.push((creation, rows.unwrap_or_default()));
+        }
+        Ok(sources)
     }
 
     /// Keeps what fits of what is left over. What was kept for devices that are past is gone.
@@ -90,7 +91,7 @@ impl Reading {
         for (creation, rows) in left {
             if let Some(less) = room.checked_sub(rows.len()) {
                 room = less;
-                self.kept.insert(creation.upstream_apply, rows);
+                self.kept.insert(creation.round_no, rows);
             }
         }
     }

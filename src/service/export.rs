@@ -93,7 +93,10 @@ impl Service {
             task,
             next: request.from_ordinal,
             heartbeat: self.options.heartbeat,
-            ended: pass.ended(right, apply.product_key).boxed().shared(),
+            ended: pass
+                .ended([Right::Read, right], apply.product_key)
+                .boxed()
+                .shared(),
             stop: self.stop.clone(),
         };
         Ok(stream::try_unfold(export, |mut export| async move {
@@ -236,19 +239,20 @@ impl Reader {
         &mut self,
         devices: &[DeviceRow],
     ) -> Result<Option<HashMap<String, Credential>>, Status> {
-        let mut created = devices
+        let created = devices
             .iter()
             .filter(|device| device.outcome == Outcome::Created);
-        let (Some(reading), Some(first)) = (&mut self.credentials, created.clone().next()) else {
+        let created: Vec<_> = created
+            .map(|device| (device.ordinal, device.name.as_str()))
+            .collect();
+        let (Some(reading), Some((first, _))) = (&mut self.credentials, created.first()) else {
             return Ok(None);
         };
-        let last = created.clone().next_back().unwrap_or(first).ordinal;
-        let names = created.by_ref().map(|device| device.name.as_str());
-        let found = reading.between(first.ordinal, last, names).await;
+        let found = reading.of(&created).await;
         found.map(Some).map_err(|error| match error {
             credentials::Error::Store(error) => status::of(error),
             credentials::Error::Upstream { said } => {
-                status::no_credentials(self.apply, first.ordinal.into(), &said)
+                status::no_credentials(self.apply, (*first).into(), &said)
             }
         })
     }

@@ -9,15 +9,21 @@ use crate::{
     proto as pb,
 };
 
+/// The right that an apply needs besides for its last device, since it goes on to be registered.
+pub(super) fn right_to_seal(then: AfterCheck) -> Option<Right> {
+    match then {
+        AfterCheck::Stop => None,
+        AfterCheck::RegisterIfAllValid | AfterCheck::RegisterValid => Some(Right::Register),
+    }
+}
+
 impl Service {
     /// Refuses a caller whose devices would be registered once they are checked, and who may not
     /// have that done.
     pub(super) async fn may_seal(&self, caller: &Caller, then: AfterCheck) -> Result<(), Status> {
-        match then {
-            AfterCheck::Stop => Ok(()),
-            AfterCheck::RegisterIfAllValid | AfterCheck::RegisterValid => {
-                self.need(caller, Right::Register).await
-            }
+        match right_to_seal(then) {
+            None => Ok(()),
+            Some(right) => self.need(caller, right).await,
         }
     }
 

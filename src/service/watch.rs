@@ -42,7 +42,7 @@ impl Service {
         let (events, stop) = (self.hub.watch(id, seen), self.stop.clone());
         let product_key = apply.product_key.clone();
         let watch = Watch {
-            ended: pass.ended(Right::Read, product_key).boxed().shared(),
+            ended: pass.ended([Right::Read], product_key).boxed().shared(),
             blocks: self.hub.blocks(&apply),
             apply,
             events,

@@ -164,10 +164,9 @@ fn fold<'a>(open: &[Ordinal], settle: &'a Settle) -> Fold<'a> {
     fold
 }
 
-/// Between which places the devices lie that were created under the round's upstream apply, as far
-/// as this step has learnt. A round that has any keeps its upstream apply.
+/// Between which places the devices lie that the round created, as far as this step has learnt. Names
+/// are created under an upstream apply, which a round that has created some keeps.
 fn created(open: &[Ordinal], record: &Record) -> Option<(Ordinal, Ordinal)> {
-    record.change.round.upstream_apply?;
     let created: Vec<Ordinal> = match &record.change.settle {
         Settle::Open(Outcome::Created) => open.to_vec(),
         Settle::Each(each) => {

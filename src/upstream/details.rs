@@ -13,6 +13,11 @@ use crate::{
     },
 };
 
+/// Devices that one call looks up at most.
+///
+/// Source: BatchQueryDeviceDetail, "up to 100 devices a call".
+pub const HUNDRED: usize = 100;
+
 /// What the upstream knows of one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Detail {
@@ -84,7 +89,7 @@ impl Client {
         self.bodyless(Action::QueryDeviceDetail, query, detail)
     }
 
-    /// Asks which of these devices exist: at most 100.
+    /// Asks which of these devices exist: at most a [`HUNDRED`].
     pub fn details<'n>(
         &self,
         product: Product<'_>,

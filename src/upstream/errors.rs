@@ -8,6 +8,9 @@ use crate::upstream::{
     refused::{Kind, Refused},
 };
 
+/// What stands for words of the upstream that may hold secrets.
+pub const UNQUOTED: &str = "the upstream said more, and it may hold secrets";
+
 /// Why a call did not succeed. `Display` holds no secret and no URL; nor does `Debug`.
 pub struct Error {
     pub verdict: Verdict,
@@ -25,6 +28,8 @@ pub struct Error {
     pub clock_corrected: bool,
     pub(super) source: Option<Box<reqwest::Error>>,
     pub(super) throttled: bool,
+    /// Whether the message is in the upstream's words.
+    pub(super) quotes: bool,
 }
 
 /// What may be done about a call that failed.
@@ -86,6 +91,15 @@ impl Error {
         self.is("iot.device.NotExistedDevice")
     }
 
+    /// The error without words of the upstream, for calls about secrets that nobody here knows, and so
+    /// cannot cut out.
+    pub fn unquoted(mut self) -> Self {
+        if self.quotes {
+            self.message = UNQUOTED.to_owned();
+        }
+        self
+    }
+
     fn is(&self, code: &str) -> bool {
         self.code
             .as_deref()
@@ -120,6 +134,7 @@ impl Error {
             500.. => (Verdict::Unclear, Scope::Call),
             _ => (verdict, scope),
         };
+        let quotes = text.is_some();
         let kind = kind_of_code(known);
         for device in refused
             .iter_mut()
@@ -139,6 +154,7 @@ impl Error {
             code,
             refused,
             throttled,
+            quotes,
             ..Self::new(verdict, scope, message)
         }
     }
@@ -162,6 +178,7 @@ impl Error {
             clock_corrected: false,
             source: None,
             throttled: false,
+            quotes: false,
         }
     }
 }
@@ -226,6 +243,18 @@ mod tests {
 
             assert!(!format!("{error} {error:?}").contains("canary"));
         }
+    }
+
+    #[test]
+    fn an_error_without_the_words_of_the_upstream_keeps_its_code_and_our_own_words() {
+        let code = Some("Forbidden.RAM".to_owned());
+        let text = Some("of the canary".to_owned());
+
+        let quoting = Error::refused(403, code, text, Vec::new()).unquoted();
+        let own = Error::refused(403, None, None, Vec::new()).unquoted();
+
+        assert_eq!(quoting.to_string(), format!("Forbidden.RAM: {UNQUOTED}"));
+        assert!(own.to_string().ends_with("(HTTP 403)"));
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::{
 use time::OffsetDateTime;
 
 use super::{
-    imports::HUNDRED,
     judge::{self, BELIEVED_AFTER, Judged},
     pace::Pace,
     said::Said,
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     domain::{DeviceSecret, Ordinal, Reason, ReasonCode, round::Event},
     store::{Claim, Finding, Members, Pages},
-    upstream::{Answer, Checked, CheckedImport, Error, Found, Imported, Verdict},
+    upstream::{Answer, Checked, CheckedImport, Error, Found, HUNDRED, Imported, Verdict},
 };
 
 /// Rows on a page of imported devices.

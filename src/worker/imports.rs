@@ -11,14 +11,9 @@ use crate::{
     domain::{DeviceSecret, Lane, Phase, round::Event},
     lanes::Slot,
     store::{self, Claim, Members},
-    upstream::{self, Answer, Product, Scope, Stamp, Status, Verdict},
+    upstream::{self, Answer, HUNDRED, Product, Scope, Stamp, Status, Verdict},
     vault,
 };
-
-/// Devices that are looked up in one call.
-///
-/// Source: BatchQueryDeviceDetail, "up to 100 devices a call".
-pub(super) const HUNDRED: usize = 100;
 
 impl Worker {
     /// Takes a claimed round of an import one call further and records what it learnt.
@@ -206,7 +201,7 @@ impl Worker {
         for text in &mut texts {
             **text = match &secrets {
                 Some(secrets) => upstream::without_secrets(text, secrets),
-                None => "the upstream said more, and it may hold secrets".to_owned(),
+                None => upstream::UNQUOTED.to_owned(),
             };
         }
         Ok(())

@@ -11,10 +11,11 @@ use crate::{
 };
 
 /// Columns of a CSV, in this order. Later versions may add others after them.
-pub(super) const COLUMNS: [&str; 8] = [
+pub(super) const COLUMNS: [&str; 9] = [
     "ordinal",
     "device_name",
     "nickname",
+    "sn",
     "outcome",
     "reason",
     "message",
@@ -94,6 +95,7 @@ impl<W: Write> Rows<W> {
                     ordinal.as_str(),
                     &device.device_name,
                     &device.nickname,
+                    &device.sn,
                     &outcome,
                     &code,
                     &reason.message,

@@ -73,6 +73,44 @@ async fn a_csv_is_executed_by_no_spreadsheet_and_read_back_as_the_devices_it_was
 }
 
 #[tokio::test]
+async fn an_import_exported_with_credentials_is_taken_back_as_the_import_that_it_was() {
+    let mut devices = devices();
+    for (n, secret) in ["-2+3", "'=1", "@s", "a,b", "+", "plain"]
+        .iter()
+        .enumerate()
+    {
+        let inner = devices[n].device.as_mut().unwrap();
+        (inner.nickname, inner.sn) = (String::new(), format!("SN_{n}"));
+        devices[n].device_secret = (*secret).to_owned();
+    }
+    let given = devices.clone();
+    let server = server(devices, vec![]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("devices.csv");
+
+    written(&server, &path, " --credentials").await.0.unwrap();
+
+    let read = file::read(&path, true).unwrap();
+    assert_eq!(read.devices.len(), given.len());
+    for (read, given) in read.devices.iter().zip(&given) {
+        let device = given.device.as_ref().unwrap();
+        assert_eq!(read.device_name, device.device_name);
+        assert_eq!(read.sn, device.sn);
+        assert_eq!(read.device_secret, given.device_secret);
+    }
+    // As names alone, without what they brought.
+    let read = file::read(&path, false).unwrap();
+    assert!(
+        read.devices
+            .iter()
+            .all(|one| one.sn.is_empty() && one.device_secret.is_empty())
+    );
+    written(&server, &path, "").await.0.unwrap();
+    let bare = file::read(&path, true).unwrap_err().to_string();
+    assert!(bare.contains("export them with"), "{bare}");
+}
+
+#[tokio::test]
 async fn the_columns_of_a_csv_are_those_that_the_documents_promise() {
     let mut refused = exported(0);
     refused.device.as_mut().unwrap().reason = Some(Reason {
@@ -90,12 +128,12 @@ async fn the_columns_of_a_csv_are_those_that_the_documents_promise() {
 
     assert_eq!(
         plain,
-        "ordinal,device_name,nickname,outcome,reason,message,first_ordinal,request_id\n\
-         0,pump-0,,CREATED,DUPLICATE,\"the same, as device 3\",3,R\n"
+        "ordinal,device_name,nickname,sn,outcome,reason,message,first_ordinal,request_id\n\
+         0,pump-0,,,CREATED,DUPLICATE,\"the same, as device 3\",3,R\n"
     );
     assert_eq!(
         secret.lines().next().unwrap(),
-        "ordinal,device_name,nickname,outcome,reason,message,first_ordinal,request_id,iot_id,\
+        "ordinal,device_name,nickname,sn,outcome,reason,message,first_ordinal,request_id,iot_id,\
          device_secret,credentials_missing"
     );
     assert!(secret.contains(",R,iot-0,secret-0,\n"), "{secret}");

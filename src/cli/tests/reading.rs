@@ -185,15 +185,17 @@ async fn a_page_is_asked_for_again_while_the_server_is_not_there() {
 
 #[tokio::test]
 async fn devices_are_a_table_with_reasons() {
-    let server = Server::start(vec![], vec![exists(), valid()], []).await;
+    let mut brought = valid();
+    brought.sn = "SN_5".to_owned();
+    let server = Server::start(vec![], vec![exists(), brought], []).await;
 
     let (ended, out) = ran(&server, "devices 17 --outcome invalid --outcome valid").await;
 
     assert_eq!(ended.unwrap(), Ended::Well);
     let expected = "\
-device  name    nickname  outcome  reason  because
-4       pump-4  泵四      INVALID  EXISTS  it exists
-5       pump-5            VALID
+device  name    nickname  sn    outcome  reason  because
+4       pump-4  泵四            INVALID  EXISTS  it exists
+5       pump-5            SN_5  VALID
 ";
     assert_eq!(out, expected);
     let Asked::Devices(request) = server.asked().remove(0) else {
@@ -205,6 +207,7 @@ device  name    nickname  outcome  reason  because
     let (_, out) = ran(&server, "devices 17 --output json").await;
     let lines = lines(&out);
     assert_eq!(lines[0]["nickname"], "泵四");
+    assert_eq!(lines[1]["sn"], "SN_5");
     assert_eq!(lines[1]["reason"], Value::Null);
 }
 

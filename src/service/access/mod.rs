@@ -141,16 +141,22 @@ pub(super) struct Pass {
 
 impl Pass {
     /// Returns once the credential of the call no longer stands for its caller, or that one has no
-    /// longer this right to this product. For streams, which outlive what let them in.
-    pub(super) async fn ended(mut self, right: Right, product_key: String) {
+    /// longer one of these rights to this product. For streams, which outlive what let them in.
+    pub(super) async fn ended(
+        mut self,
+        rights: impl IntoIterator<Item = Right>,
+        product_key: String,
+    ) {
         let Some(mut known) = self.known.take() else {
             return std::future::pending().await;
         };
+        let rights: Vec<Right> = rights.into_iter().collect();
         let stands = |known: &Arc<Known>| {
             let now = self.credential.caller(known);
             now.is_ok_and(|(now, _)| {
                 let is_same = (&now.tenant, &now.name) == (&self.caller.tenant, &self.caller.name);
-                is_same && now.may(right) && now.products.allow(&product_key)
+                let may = rights.iter().all(|right| now.may(*right));
+                is_same && may && now.products.allow(&product_key)
             })
         };
         // The server keeps what it knows for as long as it runs.

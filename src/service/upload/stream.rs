@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{Apply, CHUNK, Caller, Chunk, Gathered, Judge, Ordinal, Outcome, Right, Snapshot},
     proto::{self as pb, upload_devices_request::Part},
-    service::{Service, access::Pass, answer, imports, status},
+    service::{Service, access::Pass, answer, imports, status, submit},
     store::{Error, Upload},
     vault::DataKey,
 };
@@ -96,7 +96,12 @@ async fn serve(
         gathered: Gathered::new(now.counts.total() / CHUNK as Ordinal),
         now,
     };
-    let barred = pass.ended(Right::Submit, stream.apply.product_key.clone());
+    let rights = [
+        Some(Right::Submit),
+        submit::right_to_seal(stream.apply.after_check),
+    ];
+    let product_key = stream.apply.product_key.clone();
+    let barred = pass.ended(rights.into_iter().flatten(), product_key);
     let ended = stream.go_on(incoming, &latest, barred, answers).await;
     let (apply, stored) = (stream.upload.apply, stream.stored());
     ended.map_err(|status| with_next_ordinal(status, apply, stored))

@@ -7,7 +7,7 @@ use tonic::Code;
 use super::*;
 
 /// All entries: what, caller, proof, apply, detail.
-async fn entries(stack: &Stack) -> Vec<String> {
+pub(super) async fn entries(stack: &Stack) -> Vec<String> {
     let rows = sqlx::query("SELECT * FROM audit ORDER BY entry_no");
     let rows = rows.fetch_all(&stack.database.pool).await.unwrap();
     let told = rows.iter().map(|row| {

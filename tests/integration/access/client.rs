@@ -139,6 +139,59 @@ async fn the_client_proves_who_it_is_and_says_what_to_do_where_it_cannot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_and_an_export_go_over_tls_with_a_token_from_a_file() {
+    let authority = Authority::new("ours");
+    let (token, hash) = token();
+    let access = entry("one", "a", ALL, "*", &[&hash]);
+    let stack = secured(&authority, &access, &[]).await;
+    fs::write(stack.path("token"), &token).unwrap();
+    let names: Vec<String> = (0..20).map(|n| format!("light-{n}")).collect();
+    let rows = format!("device_name\n{}\n", names.join("\n"));
+    fs::write(stack.path("devices.csv"), rows).unwrap();
+    let file = |name: &str| stack.path(name).display().to_string();
+    let (ca, token_file, devices, written) = (
+        file("ca.pem"),
+        file("token"),
+        file("devices.csv"),
+        file("written.csv"),
+    );
+    let server = format!("https://{}", stack.server.address);
+    let reach = [
+        "--server",
+        &server,
+        "--ca-file",
+        &ca,
+        "--token-file",
+        &token_file,
+    ];
+    let told = |line: &[&str]| {
+        let line = [line, &reach].concat();
+        let (code, said) = run(&line, None);
+        assert_eq!(code, 0, "{line:?}: {said}");
+        assert!(!said.contains(&token));
+    };
+
+    told(&[
+        "upload",
+        &devices,
+        "--product-key",
+        "a1Simulator",
+        "--after-check",
+        "register-valid",
+    ]);
+    told(&["watch", "1"]);
+    told(&["export", "1", "--credentials", "-o", &written]);
+
+    let text = fs::read_to_string(stack.path("written.csv")).unwrap();
+    let made = stack.upstream.credentials("a1Simulator").await;
+    assert_eq!((text.lines().count(), made.len()), (21, 20));
+    for device in made {
+        let secret = device["device_secret"].as_str().unwrap();
+        assert!(text.contains(secret), "{device}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tls_to_a_port_without_it_is_told() {
     let (token, hash) = token();
     let stack = Stack::with(&entry("one", "a", "read", "*", &[&hash])).await;

@@ -5,6 +5,7 @@ mod certificates;
 mod client;
 mod rotation;
 mod strangers;
+mod streams;
 
 use std::{
     fs,
@@ -54,7 +55,7 @@ struct Stack {
     dir: TempDir,
     database: Database,
     server: Server,
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 impl Stack {
@@ -74,7 +75,7 @@ impl Stack {
             dir,
             database,
             server,
-            _upstream: upstream,
+            upstream,
         }
     }
 

@@ -58,7 +58,7 @@ async fn register_failed_again(client: &mut Client, apply_id: i64) -> S {
     seen.last().unwrap().status()
 }
 
-fn with_credentials(apply_id: i64) -> ExportDevicesRequest {
+pub(crate) fn with_credentials(apply_id: i64) -> ExportDevicesRequest {
     ExportDevicesRequest {
         apply_id,
         credentials: true,
@@ -68,12 +68,12 @@ fn with_credentials(apply_id: i64) -> ExportDevicesRequest {
 
 /// What one stream told.
 #[derive(Debug, Default)]
-struct Told {
-    devices: Vec<ExportedDevice>,
+pub(crate) struct Told {
+    pub(crate) devices: Vec<ExportedDevice>,
     next: i64,
     signs_of_life: usize,
-    complete: bool,
-    error: Option<Status>,
+    pub(crate) complete: bool,
+    pub(crate) error: Option<Status>,
 }
 
 impl Told {
@@ -84,14 +84,18 @@ impl Told {
             .collect()
     }
 
-    fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         let error = self.error.as_ref().expect("an error");
         error.get_details_error_info().unwrap().reason
     }
 }
 
 /// Reads a stream until it ends, or until it has told so many devices.
-async fn export(client: &mut Client, request: ExportDevicesRequest, most: usize) -> Told {
+pub(crate) async fn export(
+    client: &mut Client,
+    request: ExportDevicesRequest,
+    most: usize,
+) -> Told {
     let mut told = Told {
         next: request.from_ordinal,
         ..Told::default()
@@ -126,7 +130,7 @@ async fn export(client: &mut Client, request: ExportDevicesRequest, most: usize)
 }
 
 /// The credentials that the simulator made, by name.
-async fn made(upstream: &Upstream) -> HashMap<String, (String, String)> {
+pub(crate) async fn made(upstream: &Upstream) -> HashMap<String, (String, String)> {
     let devices = upstream.credentials(PRODUCT).await;
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let devices = devices.iter().map(|device| {
@@ -337,7 +341,7 @@ async fn the_command_writes_a_file_that_is_its_owners_and_equal_to_the_list() {
     for (row, n) in text.lines().skip(1).zip(0..) {
         let name = format!("light-{n:06}");
         let (iot_id, secret) = &made[&name];
-        assert_eq!(row, format!("{n},{name},,CREATED,,,,,{iot_id},{secret},"));
+        assert_eq!(row, format!("{n},{name},,,CREATED,,,,,{iot_id},{secret},"));
         // Told nowhere else.
         assert!(!String::from_utf8_lossy(&output.stderr).contains(secret));
     }

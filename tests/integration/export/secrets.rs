@@ -42,7 +42,7 @@ async fn no_secret_is_in_a_log_or_in_a_row_whatever_goes_wrong() {
 
     // What is looked through is what there is to see.
     assert!(rows.contains("light-000017") && rows.contains("QueryPageByApplyId"));
-    assert!(log.contains("an export got no page") && log.contains("DEBUG"));
+    assert!(log.contains("an export got no credentials") && log.contains("DEBUG"));
     for (iot_id, secret) in made(&upstream).await.into_values() {
         for text in [&rows, &log] {
             assert!(!text.contains(&secret) && !text.contains(&iot_id));

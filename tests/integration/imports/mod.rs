@@ -1,5 +1,7 @@
 //! Devices that bring their own secrets, from the submission to the outcome.
 
+mod exported;
+mod instance;
 mod lost;
 mod refused;
 mod secrets;

@@ -5,6 +5,7 @@ use registrar::proto::{CancelApplyRequest, ExplainApplyRequest, RegisterRequest}
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::*;
+use crate::export::{export, with_credentials};
 
 /// In every secret of these tests, and in nothing else.
 const CANARY: &str = "CaNaRy";
@@ -133,6 +134,14 @@ async fn no_row_log_error_or_history_holds_a_secret_and_all_end_with_what_needed
     let waiting = import(&mut client, canaries("wait", 3), AfterCheck::Stop).await;
     watch(&mut client, waiting.apply_id, 0).await;
 
+    // Handed out, and told by nobody else.
+    for (apply, count) in [(&created, 60), (&lost, 60)] {
+        let request = with_credentials(apply.apply_id);
+        let exported = export(&mut client, request, usize::MAX).await;
+        let theirs = exported.devices.iter();
+        let theirs = theirs.filter(|one| one.device_secret.contains(CANARY));
+        assert_eq!((exported.complete, theirs.count()), (true, count));
+    }
     for apply in [&created, &lost, &cancelled, &waiting] {
         let apply_id = apply.apply_id;
         told.push(format!("{:?}", list_devices(&mut client, apply_id).await));

@@ -5,7 +5,7 @@ use super::*;
 fn under(upstream_apply: i64, round_no: i32, first: Ordinal, last: Ordinal) -> Creation {
     Creation {
         round_no,
-        upstream_apply,
+        upstream_apply: Some(upstream_apply),
         first,
         last,
     }

@@ -3,6 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod database;
 pub(crate) mod dynamic;
+mod signed;
 pub(crate) mod stack;
 
 use std::{path::PathBuf, sync::LazyLock};

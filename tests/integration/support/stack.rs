@@ -150,7 +150,7 @@ impl Upstream {
     }
 }
 
-fn http() -> reqwest::Client {
+pub(super) fn http() -> reqwest::Client {
     // An error only says that the process has a provider already.
     rustls::crypto::ring::default_provider()
         .install_default()
