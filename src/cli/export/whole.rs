@@ -107,9 +107,16 @@ fn create(partial: &Path, secret: bool) -> io::Result<Option<File>> {
 
 /// Removes what an interrupted export has left behind; whether there was any.
 fn clear(partial: &Path) -> anyhow::Result<bool> {
+    let in_the_way = || format!("{} is in the way; remove it", partial.display());
+    match fs::symlink_metadata(partial) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        // A link to nowhere would be tried for ever, and a pipe waited for.
+        Ok(it) if !it.is_file() => bail!(in_the_way()),
+        Ok(_) | Err(_) => {}
+    }
     let left = match OpenOptions::new().write(true).open(partial) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        left => left.with_context(|| format!("{} is in the way; remove it", partial.display()))?,
+        left => left.with_context(in_the_way)?,
     };
     match left.try_lock() {
         Ok(()) => {}
@@ -121,8 +128,7 @@ fn clear(partial: &Path) -> anyhow::Result<bool> {
             return Err(error).with_context(|| format!("{} cannot be locked", partial.display()));
         }
     }
-    fs::remove_file(partial)
-        .with_context(|| format!("{} is in the way; remove it", partial.display()))?;
+    fs::remove_file(partial).with_context(in_the_way)?;
     Ok(true)
 }
 
@@ -179,6 +185,18 @@ mod tests {
         file.write_all(b"new").unwrap();
         file.finish().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_in_the_way_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("devices.csv");
+        let partial = dir.path().join("devices.csv.partial");
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &partial).unwrap();
+
+        let refused = WholeFile::begin(&target, true).unwrap_err().to_string();
+
+        assert!(refused.contains("is in the way"), "{refused}");
     }
 
     #[test]
