@@ -74,6 +74,9 @@ impl Store {
             )
             .fetch_one(&mut *tx)
             .await?;
+            let stored = locked.standing.counts.total();
+            let detail = format!("an upload, taken over from device {stored} on");
+            audit::write(&mut *tx, &entry(caller, id, &detail)).await?;
         }
         let (apply, now) = read::apply(&mut *tx, caller, id)
             .await?

@@ -82,6 +82,40 @@ async fn each_change_and_each_refusal_has_one_entry_and_a_repeat_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_an_upload_over_has_an_entry_also_without_sealing_it() {
+    let ((one, hash), (two, other)) = (token(), token());
+    let access = [
+        entry("press", "a", "submit read", "*", &[&hash]),
+        entry("lathe", "a", "submit read", "*", &[&other]),
+    ];
+    let stack = Stack::with(&access.concat()).await;
+    let (mut press, mut lathe) = (stack.api(Some(&one)).await, stack.api(Some(&two)).await);
+    let device = json!({"devices": {"devices": [{"device_name": "light-1"}]}});
+    let seal = json!({"seal": {"total": 1}});
+    let resume = json!({"start": {"apply_id": 1}});
+
+    let begin = json!([{"start": {"product_key": "a1Simulator"}}, device]);
+    press.call("UploadDevices", &begin).await.unwrap_err();
+    let cut = json!([resume, device]);
+    lathe.call("UploadDevices", &cut).await.unwrap_err();
+    let whole = json!([resume, device, seal]);
+    press.call("UploadDevices", &whole).await.unwrap();
+    // What is sealed is not changed any more.
+    let again = json!([resume, seal]);
+    lathe.call("UploadDevices", &again).await.unwrap();
+
+    assert_eq!(
+        entries(&stack).await,
+        [
+            "SUBMIT a press TOKEN 1 an upload, after_check STOP",
+            "SUBMIT a lathe TOKEN 1 an upload, taken over from device 0 on",
+            "SUBMIT a press TOKEN 1 an upload, taken over from device 0 on",
+            "SUBMIT a press TOKEN 1 1 devices, sealed",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_not_made_without_its_entry() {
     let (token, hash) = token();
     let stack = Stack::with(&entry("press", "a", ALL, "*", &[&hash])).await;
