@@ -89,7 +89,7 @@ async fn events(
         EventRow,
         r#"SELECT cancelling, apply_id, revision, status, at,
                   total - valid - invalid - created - failed - unknown - cancelled AS "pending!",
-                  valid, invalid, created, failed, unknown, cancelled
+                  valid, invalid, created, failed, unknown, cancelled, NULL::float8 AS age
            FROM events
            WHERE apply_id = $1 AND ($2::timestamptz IS NULL OR (at, 1::bigint, revision) > ($2, $3, $4))
            ORDER BY at, revision LIMIT $5"#,
