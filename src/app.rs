@@ -67,7 +67,9 @@ fn begin(config: &Config) -> anyhow::Result<(Runtime, Exporting)> {
     let serves = match &config.command {
         Command::Serve(settings) => Some(&settings.export),
         Command::Dev(settings) => Some(&settings.serve.export),
-        Command::Migrate(_) | Command::Simulate(_) | Command::Doctor(_) | Command::Client(_) => None,
+        Command::Migrate(_) | Command::Simulate(_) | Command::Doctor(_) | Command::Client(_) => {
+            None
+        }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -142,7 +144,8 @@ impl Essentials {
             let _fuse = fuse;
             task.await.with_context(|| format!("{name} failed"))
         };
-        self.tasks.spawn(run.instrument(info_span!("task", name)));
+        self.tasks
+            .spawn(run.instrument(info_span!("task", task = name)));
     }
 
     /// Waits for all of them; fails if one did.

@@ -75,7 +75,10 @@ async fn tell(State(health): State<Health>) -> (StatusCode, &'static str) {
 }
 
 async fn measured() -> impl IntoResponse {
-    ([(CONTENT_TYPE, PROMETHEUS_TEXT)], telemetry::metrics::text())
+    (
+        [(CONTENT_TYPE, PROMETHEUS_TEXT)],
+        telemetry::metrics::text(),
+    )
 }
 
 /// What keeps the process from serving calls well, as a line of text.

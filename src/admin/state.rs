@@ -66,26 +66,45 @@ fn tell(state: &State) {
         ApplyStatus::CheckSuccess,
         ApplyStatus::CheckFailed,
     ] {
-        metrics.applies.set(count(&state.applies, status), [status.as_str()]);
+        metrics
+            .applies
+            .set(count(&state.applies, status), [status.as_str()]);
     }
     for (outcome, devices) in Outcome::ALL.into_iter().zip(state.devices) {
         metrics.devices.set(devices as f64, [outcome.as_str()]);
     }
     metrics.oldest_unsettled.set(state.oldest_unsettled, []);
     metrics.quiet.set(state.quiet, []);
-    for &phase in Phase::ALL.iter().filter(|phase| !matches!(phase, Phase::Held | Phase::Ended)) {
-        metrics.rounds.set(count(&state.rounds, phase), [phase.as_str()]);
+    for &phase in Phase::ALL
+        .iter()
+        .filter(|phase| !matches!(phase, Phase::Held | Phase::Ended))
+    {
+        metrics
+            .rounds
+            .set(count(&state.rounds, phase), [phase.as_str()]);
     }
     for &lane in Lane::ALL {
         let now = state.lanes.iter().find(|one| one.lane == lane);
         let name = [lane.as_str()];
-        metrics.rounds_due.set(now.map_or(0.0, |one| one.due as f64), name);
-        metrics.rounds_overdue.set(now.map_or(0.0, |one| one.overdue as f64), name);
-        metrics.oldest_due.set(now.map_or(0.0, |one| one.oldest_due), name);
+        metrics
+            .rounds_due
+            .set(now.map_or(0.0, |one| one.due as f64), name);
+        metrics
+            .rounds_overdue
+            .set(now.map_or(0.0, |one| one.overdue as f64), name);
+        metrics
+            .oldest_due
+            .set(now.map_or(0.0, |one| one.oldest_due), name);
         metrics.slowed.set(now.map_or(1.0, |one| one.slowed), name);
     }
-    for scope in [FailureScope::Account, FailureScope::Lane, FailureScope::Product] {
-        metrics.blocks.set(count(&state.blocks, scope), [scope.as_str()]);
+    for scope in [
+        FailureScope::Account,
+        FailureScope::Lane,
+        FailureScope::Product,
+    ] {
+        metrics
+            .blocks
+            .set(count(&state.blocks, scope), [scope.as_str()]);
     }
 }
 

@@ -65,9 +65,20 @@ mod tests {
 
     #[test]
     fn methods_have_their_names_and_what_is_none_is_other() {
-        assert_eq!(of("/registrar.v1.RegistrarService/GetApply").label, "GetApply");
-        assert_eq!(of("/grpc.health.v1.Health/Check").label, "grpc.health.v1.Health/Check");
-        for path in ["", "/", "/registrar.v1.RegistrarService/Nonsense", "GetApply"] {
+        assert_eq!(
+            of("/registrar.v1.RegistrarService/GetApply").label,
+            "GetApply"
+        );
+        assert_eq!(
+            of("/grpc.health.v1.Health/Check").label,
+            "grpc.health.v1.Health/Check"
+        );
+        for path in [
+            "",
+            "/",
+            "/registrar.v1.RegistrarService/Nonsense",
+            "GetApply",
+        ] {
             assert_eq!(of(path), OTHER, "{path}");
         }
     }

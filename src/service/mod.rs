@@ -111,13 +111,15 @@ pub struct Options {
 impl Options {
     /// The age of the connections of one server, so that those of others end at other times.
     fn connection_age(&self) -> Duration {
-        self.max_connection_age.mul_f64(rand::random_range(0.9..1.1))
+        self.max_connection_age
+            .mul_f64(rand::random_range(0.9..1.1))
     }
 
     /// The age of one watch. Its connection is older by then, so it is taken up again on another
     /// one; and a thousand that began together do not end together.
     fn watch_age(&self) -> Duration {
-        self.max_connection_age.mul_f64(rand::random_range(1.1..1.3))
+        self.max_connection_age
+            .mul_f64(rand::random_range(1.1..1.3))
     }
 }
 

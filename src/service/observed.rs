@@ -63,7 +63,7 @@ where
         let answer = self.inner.call(request);
         let observed = async move {
             let mut answer = answer.await?;
-            watched.code = code(answer.headers());
+            watched.heed(answer.headers());
             answer.headers_mut().insert(REQUEST_ID, id);
             Ok(answer)
         };
@@ -77,6 +77,13 @@ struct Watched {
     label: &'static str,
     begun: Instant,
     code: Code,
+}
+
+impl Watched {
+    /// What the call came to, as the head of its answer says; of a stream, that it was opened.
+    fn heed(&mut self, headers: &HeaderMap) {
+        self.code = Status::from_header_map(headers).map_or(Code::Ok, |status| status.code());
+    }
 }
 
 impl Drop for Watched {
@@ -97,11 +104,6 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let made = Uuid::new_v4().to_string();
         HeaderValue::try_from(made).expect("letters, digits and dashes")
     })
-}
-
-/// What a call came to, as the head of its answer says; of a stream, that it was opened.
-fn code(headers: &HeaderMap) -> Code {
-    Status::from_header_map(headers).map_or(Code::Ok, |status| status.code())
 }
 
 /// The code by the name that the specification gives it.
@@ -161,7 +163,13 @@ mod tests {
     #[test]
     fn an_id_that_would_spoil_a_log_line_is_replaced() {
         let long = [b'x'; LONGEST_ID + 1];
-        for given in [&b""[..], b"two words", b"tab\t", "caf\u{e9}".as_bytes(), &long] {
+        for given in [
+            &b""[..],
+            b"two words",
+            b"tab\t",
+            "caf\u{e9}".as_bytes(),
+            &long,
+        ] {
             let made = answered(Some(given));
             assert!(Uuid::parse_str(&made).is_ok(), "{made}");
         }

@@ -72,10 +72,7 @@ impl Store {
 
     /// The same, where an event that cannot be read (a newer version wrote a word that this one
     /// does not know) is an error in its place. One query for all applies.
-    pub async fn each_event_after(
-        &self,
-        seen: &[(ApplyId, i64)],
-    ) -> Result<Events, Error> {
+    pub async fn each_event_after(&self, seen: &[(ApplyId, i64)]) -> Result<Events, Error> {
         Ok(self.each_event_with_age(seen).await?.0)
     }
 

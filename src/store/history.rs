@@ -57,6 +57,8 @@ impl Store {
     /// A call is dated when it was made and recorded when it has ended. So one that ends while
     /// pages are read may belong before the page that comes next, and is then in none of them;
     /// whatever was recorded when the first page was read is in one of them.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "history"))]
     pub async fn history(
         &self,
         id: ApplyId,

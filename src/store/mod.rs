@@ -47,7 +47,7 @@ pub use bell::{Bell, Listener};
 pub use blocks::{Blocking, Standing};
 pub use claim::{Claim, Intent, Look};
 pub use error::Error;
-pub use events::EVENTS;
+pub use events::{EVENTS, Events};
 pub use find::{Found, FoundPage, Place};
 pub use history::{Entry, Happened, Moment};
 pub use list::Filter;

@@ -3,7 +3,7 @@
 //! Read now and then and never per request. Each statement keeps to an index of what is on the way:
 //! what has settled costs nothing, and neither do devices.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{Connection as _, Postgres, pool::PoolConnection};
 
@@ -78,7 +78,9 @@ impl Store {
     pub async fn state(&self, mut on: PoolConnection<Postgres>) -> Result<State, Error> {
         let mut tx = on.begin().await?;
         // Whoever asks does not wait for longer, and a plan gone wrong is not left to run.
-        sqlx::query("SET LOCAL statement_timeout = '2s'").execute(&mut *tx).await?;
+        sqlx::query("SET LOCAL statement_timeout = '2s'")
+            .execute(&mut *tx)
+            .await?;
         let under_way = sqlx::query!(
             r#"SELECT status, count(*) AS "applies!",
                       extract(epoch FROM now() - min(created_at))::float8 AS "oldest!",

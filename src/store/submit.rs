@@ -25,6 +25,17 @@ impl Store {
         submission: &Submission,
         key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
+        self.submit_for(submission, key, trace::traceparent()).await
+    }
+
+    #[tracing::instrument(name = "submit", target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "submit"))]
+    async fn submit_for(
+        &self,
+        submission: &Submission,
+        key: Option<&RequestKey>,
+        traceparent: Option<String>,
+    ) -> Result<(Apply, Snapshot), Error> {
         if let Some(answer) = self.answered(key).await? {
             return Ok(answer);
         }
@@ -44,7 +55,7 @@ impl Store {
             total,
             invalid,
             labels::json(&submission.labels),
-            trace::traceparent(),
+            traceparent,
         )
         .fetch_one(&mut *tx)
         .await?;

@@ -8,6 +8,8 @@ use crate::domain::{
 
 impl Store {
     /// What an apply that stands so waits for now.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "waiting"))]
     pub async fn waiting(&self, id: ApplyId, now: &Snapshot) -> Result<Option<Waiting>, Error> {
         let Snapshot { status, counts, .. } = *now;
         if status.is_settled() {
@@ -17,7 +19,8 @@ impl Store {
             r#"SELECT phase, count(*) AS "rounds!",
                       count(*) FILTER (WHERE attempts + setbacks > 0 AND lease IS NULL) AS "failing!",
                       -- One that is overdue has no time that anybody knows.
-                      CASE WHEN min(due_at) > now() THEN min(due_at) END AS due_at
+                      CASE WHEN min(due_at) > now() THEN min(due_at) END AS due_at,
+                      min(asked_at) AS since
                FROM rounds WHERE apply_id = $1 AND phase <> 'ENDED' GROUP BY phase"#,
             id.0,
         )
@@ -32,6 +35,7 @@ impl Store {
                     rounds: row.rounds,
                     failing: row.failing,
                     due_at: row.due_at,
+                    since: row.since,
                 })
             })
             .collect::<Result<_, Error>>()?;

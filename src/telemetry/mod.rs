@@ -15,7 +15,9 @@ mod logs;
 pub mod metrics;
 pub mod trace;
 
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 pub use self::{
     export::{Export, Exporting},
@@ -31,7 +33,10 @@ pub fn start(
     serves: Option<&Export>,
 ) -> anyhow::Result<Exporting> {
     let filter = || {
-        let filter = options.log.clone().unwrap_or_else(|| EnvFilter::new(default));
+        let filter = options
+            .log
+            .clone()
+            .unwrap_or_else(|| EnvFilter::new(default));
         filter.add_directive(trace::unlogged())
     };
     let exporting = Exporting::start(serves)?;

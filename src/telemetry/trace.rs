@@ -90,12 +90,18 @@ pub fn traceparent() -> Option<String> {
     let context = Context::current();
     let span = context.span().span_context().clone();
     let (trace, id, flags) = (span.trace_id(), span.span_id(), span.trace_flags().to_u8());
-    span.is_valid().then(|| format!("00-{trace}-{id}-{flags:02x}"))
+    span.is_valid()
+        .then(|| format!("00-{trace}-{id}-{flags:02x}"))
 }
 
 /// A step: a trace of its own that links to the call which set it going. The first span is the
 /// exporter's, and the second one, within it, names the trace in every line that is logged.
-pub fn step(lane: &'static str, apply: i64, round_no: i32, submitted_by: Option<&str>) -> [Span; 2] {
+pub fn step(
+    lane: &'static str,
+    apply: i64,
+    round_no: i32,
+    submitted_by: Option<&str>,
+) -> [Span; 2] {
     let span = info_span!(
         target: TARGET,
         parent: None,
@@ -136,9 +142,15 @@ pub fn upstream(action: &'static str, host: &str, port: u16, path: &str) -> Span
 fn logged_with(span: &Span, request_id: Option<&str>) -> Span {
     let context = span.context();
     let trace = context.span().span_context().trace_id();
-    let trace_id = context.span().span_context().is_valid().then(|| trace.to_string());
+    let trace_id = context
+        .span()
+        .span_context()
+        .is_valid()
+        .then(|| trace.to_string());
     match (request_id, trace_id) {
-        (Some(request_id), Some(trace_id)) => error_span!(parent: span, "call", request_id, trace_id),
+        (Some(request_id), Some(trace_id)) => {
+            error_span!(parent: span, "call", request_id, trace_id)
+        }
         (Some(request_id), None) => error_span!(parent: span, "call", request_id),
         (None, Some(trace_id)) => error_span!(parent: span, "step", trace_id),
         (None, None) => Span::none(),
@@ -177,9 +189,19 @@ mod tests {
 
         let read = parse(whole).unwrap();
 
-        assert_eq!(read.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(
+            read.trace_id().to_string(),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
         assert_eq!(read.span_id().to_string(), "00f067aa0ba902b7");
-        for part in ["", "00", "00-0-0-00", &whole[..50], "\n", "x'; DROP TABLE applies"] {
+        for part in [
+            "",
+            "00",
+            "00-0-0-00",
+            &whole[..50],
+            "\n",
+            "x'; DROP TABLE applies",
+        ] {
             assert!(parse(part).is_none(), "{part}");
         }
     }

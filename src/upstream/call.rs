@@ -94,7 +94,10 @@ impl<T> Call<T> {
     /// is the one that is signed; `None` means now. At most one request reaches the upstream.
     pub async fn send(&self, deadline: Instant, date: Option<OffsetDateTime>) -> Answer<T> {
         let span = observed::span(&self.client, self.action);
-        let answer = self.send_once(deadline, date).instrument(span.clone()).await;
+        let answer = self
+            .send_once(deadline, date)
+            .instrument(span.clone())
+            .await;
         observed::tell(&span, self.action, &answer);
         answer
     }

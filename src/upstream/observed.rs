@@ -54,7 +54,12 @@ mod tests {
     #[test]
     fn each_failure_is_of_one_class() {
         let refused = |status, code: &str| {
-            class(&Error::refused(status, Some(code.to_owned()), None, Vec::new()))
+            class(&Error::refused(
+                status,
+                Some(code.to_owned()),
+                None,
+                Vec::new(),
+            ))
         };
 
         assert_eq!(refused(400, "Throttling.User"), "throttled");

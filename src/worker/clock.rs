@@ -42,7 +42,9 @@ impl Clock {
 
     /// Learns from an answer at `now`: whether it refuses the clock, or was given in spite of it.
     pub(super) fn heed(&self, refused: bool, now: Instant) {
-        metrics().clock_accepted.set(f64::from(u8::from(!refused)), []);
+        metrics()
+            .clock_accepted
+            .set(f64::from(u8::from(!refused)), []);
         if refused {
             *self.lock() = now;
             if self.accepted.send_replace(false) {

@@ -69,8 +69,7 @@ impl LaneWorker {
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        let error = &error as &dyn StdError;
-                        tracing::error!(error, lane = self.lane.as_str(), "the lane cannot work");
+                        self.tell(&error);
                     }
                     PAUSE
                 }
@@ -80,6 +79,17 @@ impl LaneWorker {
                 () = tokio::time::sleep(pause) => {}
                 Ok(()) = wake.changed(), if !failing => {}
             }
+        }
+    }
+
+    fn tell(&self, error: &store::Error) {
+        let (lane, cause) = (self.lane.as_str(), error as &dyn StdError);
+        match error {
+            // The hub says aloud that the database is away; four lanes need not.
+            store::Error::Unreachable(_) => {
+                tracing::debug!(error = cause, lane, "the lane waits for the database");
+            }
+            _ => tracing::error!(error = cause, lane, "the lane cannot work"),
         }
     }
 

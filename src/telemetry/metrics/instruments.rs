@@ -19,7 +19,8 @@ struct Labels<const N: usize>([&'static str; N]);
 impl<const N: usize> Labels<N> {
     fn with(self, values: [&'static str; N]) -> [KeyValue; N] {
         let mut values = values.into_iter();
-        self.0.map(|name| KeyValue::new(name, values.next().unwrap_or_default()))
+        self.0
+            .map(|name| KeyValue::new(name, values.next().unwrap_or_default()))
     }
 }
 
@@ -51,7 +52,10 @@ impl<const N: usize> Count<N> {
         unit: &'static str,
         help: &'static str,
     ) -> Self {
-        let counter = meter.u64_counter(name).with_unit(unit).with_description(help);
+        let counter = meter
+            .u64_counter(name)
+            .with_unit(unit)
+            .with_description(help);
         Self(counter.build(), Labels(labels))
     }
 
@@ -87,7 +91,10 @@ impl<const N: usize> UpDown<N> {
         unit: &'static str,
         help: &'static str,
     ) -> Self {
-        let counter = meter.i64_up_down_counter(name).with_unit(unit).with_description(help);
+        let counter = meter
+            .i64_up_down_counter(name)
+            .with_unit(unit)
+            .with_description(help);
         Self(counter.build(), Labels(labels))
     }
 
@@ -117,8 +124,14 @@ impl<const N: usize> Times<N> {
         unit: &'static str,
         help: &'static str,
     ) -> Self {
-        let histogram = meter.f64_histogram(name).with_unit(unit).with_description(help);
-        Self(histogram.with_boundaries(BOUNDS.to_vec()).build(), Labels(labels))
+        let histogram = meter
+            .f64_histogram(name)
+            .with_unit(unit)
+            .with_description(help);
+        Self(
+            histogram.with_boundaries(BOUNDS.to_vec()).build(),
+            Labels(labels),
+        )
     }
 
     /// One that took so long.

@@ -35,7 +35,9 @@ pub(super) fn reader() -> anyhow::Result<PrometheusExporter> {
 pub fn text() -> String {
     let families = REGISTRY.get().map(Registry::gather).unwrap_or_default();
     // Fails only at a family without points, which none is that was gathered.
-    TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+    TextEncoder::new()
+        .encode_to_string(&families)
+        .unwrap_or_default()
 }
 
 macro_rules! metrics {
@@ -158,7 +160,13 @@ impl Metrics {
 
 /// The classes of what comes of a call of the upstream.
 const CALL_RESULTS: [&str; 7] = [
-    "ok", "refused", "throttled", "blocked", "clock", "unsent", "unclear",
+    "ok",
+    "refused",
+    "throttled",
+    "blocked",
+    "clock",
+    "unsent",
+    "unclear",
 ];
 
 #[cfg(test)]
@@ -170,12 +178,16 @@ mod tests {
 
     #[test]
     fn prometheus_sees_base_units_and_totals() {
-        let meters = SdkMeterProvider::builder().with_reader(reader().unwrap()).build();
+        let meters = SdkMeterProvider::builder()
+            .with_reader(reader().unwrap())
+            .build();
         let metrics = Metrics::new(&meters.meter("registrar"));
 
         metrics.upstream_calls.add(2, ["QueryProduct", "ok"]);
         metrics.slowed.set(1.5, ["QueryProduct"]);
-        metrics.rpc.record(std::time::Duration::from_millis(3), ["GetApply", "OK"]);
+        metrics
+            .rpc
+            .record(std::time::Duration::from_millis(3), ["GetApply", "OK"]);
         metrics.lane_rate.set(30.0, ["QueryProduct"]);
 
         let text = text();
@@ -187,7 +199,10 @@ mod tests {
             "# TYPE registrar_process_cpu_seconds_total counter",
             "# TYPE registrar_process_resident_memory_bytes gauge",
         ] {
-            assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+            assert!(
+                text.lines().any(|it| it == line),
+                "{line} is not in\n{text}"
+            );
         }
     }
 }
