@@ -1,7 +1,8 @@
 //! Builds the rooms and joins them; the only file that knows all of them.
 
+mod essentials;
+
 use std::{
-    future::Future,
     io::{BufWriter, Write as _},
     net::SocketAddr,
     process::ExitCode,
@@ -14,11 +15,10 @@ use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
-    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info_span};
 
+use self::essentials::{Essentials, endless};
 use crate::{
     admin,
     cli::{self, Submit},
@@ -118,51 +118,6 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     )]
     tokio::spawn(wait);
     Ok(stop)
-}
-
-/// Tasks that the process cannot do without: when one ends, all are asked to, and if it failed the
-/// process fails. A half-alive server is worse than a restart.
-struct Essentials {
-    tasks: JoinSet<anyhow::Result<()>>,
-    stop: CancellationToken,
-}
-
-impl Essentials {
-    fn new(stop: &CancellationToken) -> Self {
-        Self {
-            tasks: JoinSet::new(),
-            stop: stop.clone(),
-        }
-    }
-
-    fn spawn<F>(&mut self, name: &'static str, task: F)
-    where
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let fuse = self.stop.clone().drop_guard(); // fires on return and on panic alike
-        let run = async move {
-            let _fuse = fuse;
-            task.await.with_context(|| format!("{name} failed"))
-        };
-        self.tasks
-            .spawn(run.instrument(info_span!("task", task = name)));
-    }
-
-    /// Waits for all of them; fails if one did.
-    async fn wait(&mut self) -> anyhow::Result<()> {
-        let mut first = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            let ended = ended.unwrap_or_else(|panic| Err(panic.into()));
-            first = first.and(ended);
-        }
-        first
-    }
-}
-
-/// A task that ends only when it is told to.
-async fn endless(task: impl Future<Output = ()>) -> anyhow::Result<()> {
-    task.await;
-    Ok(())
 }
 
 fn open_store(options: &store::Options) -> anyhow::Result<Store> {
