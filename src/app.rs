@@ -40,7 +40,7 @@ const READINESS: Duration = Duration::from_secs(1);
 /// Does what the command line says, until it is done or told to stop, and gives the code to exit
 /// with.
 pub fn run(config: Config) -> ExitCode {
-    let ended = begin(&config).and_then(|(runtime, exporting)| {
+    let ended = begin(&config).map(|(runtime, exporting)| {
         let result = runtime.block_on(perform(config.command));
         if let Err(error) = &result {
             tracing::error!("{error:#}");
@@ -48,7 +48,7 @@ pub fn run(config: Config) -> ExitCode {
         exporting.stop();
         // What has not ended by now was given its time.
         runtime.shutdown_timeout(Duration::from_millis(100));
-        Ok(result.unwrap_or(ExitCode::FAILURE))
+        result.unwrap_or(ExitCode::FAILURE)
     });
     ended.unwrap_or_else(|error| {
         // Nothing is logged yet.

@@ -2,8 +2,8 @@
 
 use super::{Error, Store};
 use crate::domain::{
-    ApplyId, Snapshot,
-    waiting::{InPhase, LastFailure, Waiting, waiting},
+    ApplyId, Lane, Snapshot,
+    waiting::{FailureScope, InPhase, LastFailure, Waiting, waiting},
 };
 
 impl Store {
@@ -41,7 +41,15 @@ impl Store {
             .collect::<Result<_, Error>>()?;
         let lanes: Vec<_> = phases.iter().filter_map(|one| one.phase.lane()).collect();
         let block = self.block_on(id, &lanes).await?;
-        let failure = self.last_failure(id).await?;
+        let mut failure = self.last_failure(id).await?;
+        let overdue = phases
+            .iter()
+            .filter(|one| one.due_at.is_none())
+            .filter_map(|one| one.phase.lane());
+        let overdue: Vec<_> = overdue.map(Lane::as_str).collect();
+        if failure.is_none() && !overdue.is_empty() {
+            failure = self.failure_of_others(&overdue).await?;
+        }
         Ok(waiting(
             status,
             &counts,
@@ -49,6 +57,35 @@ impl Store {
             block.as_ref(),
             failure.as_ref(),
         ))
+    }
+
+    /// The latest call of these lanes by any apply, if it failed lately and for no reason of that
+    /// apply: what an apply has met that was never called itself.
+    async fn failure_of_others(&self, lanes: &[&str]) -> Result<Option<LastFailure>, Error> {
+        let row = sqlx::query!(
+            r#"SELECT c.action, c.result, c.message, c.scope, c.judged
+               FROM calls AS c JOIN applies AS a USING (apply_id)
+               -- A refused clock is measured once a minute.
+               WHERE c.called_at > now() - interval '2 minutes' AND c.action = ANY ($2)
+                 AND a.account = $1
+               ORDER BY c.called_at DESC LIMIT 1"#,
+            self.account,
+            lanes as &[&str],
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((row, scope)) = row.and_then(|mut row| row.scope.take().map(|scope| (row, scope)))
+        else {
+            return Ok(None);
+        };
+        let failure = LastFailure {
+            action: row.action,
+            code: row.result,
+            message: row.message.unwrap_or_default(),
+            scope: scope.parse()?,
+        };
+        let is_everyones = failure.scope == FailureScope::Clock || !row.judged;
+        Ok(Some(failure).filter(|_| is_everyones))
     }
 
     /// The latest call of an apply, if it failed.

@@ -148,6 +148,18 @@ async fn an_apply_that_a_fault_slows_says_what_it_waits_for_and_what_to_do() {
         let explained = patiently(explained).await.unwrap();
         let text = String::from_utf8(explained.stdout).unwrap();
         assert!(case.said.iter().all(|said| text.contains(said)), "{text}");
+        // Whoever comes later and calls nobody, since the clock is refused, is told the same.
+        if case.said.contains(&"clock") {
+            let request = CheckDevicesRequest {
+                product_key: PRODUCT.to_owned(),
+                devices: new_devices("later", 1),
+                ..Default::default()
+            };
+            let later = client.check_devices(request).await.unwrap().into_inner();
+            let later = later.apply.unwrap().apply_id;
+            let told = waits(&mut client, later, case).await;
+            assert!(told.message.contains("NTP"), "{}", told.message);
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,7 +1,10 @@
 //! A collector finds one connected story, and nothing in it that is nobody's business; one that is
 //! away costs nothing but the story.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use registrar::{
@@ -11,7 +14,10 @@ use registrar::{
     },
     simulator,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tonic::Request;
 
 use super::receiver::{Kept, Receiver, attribute};
@@ -26,6 +32,39 @@ const CLIENT_SPAN: &str = "00f067aa0ba902b7";
 
 /// In the name of every device.
 const CANARY: &str = "canary-device";
+
+/// The way to the upstream, where what is sent is overheard.
+struct Way {
+    url: String,
+    sent: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Way {
+    async fn to(url: &str) -> Self {
+        let upstream = url.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let overheard = sent.clone();
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(&upstream).await.unwrap();
+                let ((mut from, mut back), (mut answers, mut to)) =
+                    (near.into_split(), far.into_split());
+                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
+                let overheard = overheard.clone();
+                tokio::spawn(async move {
+                    let mut part = vec![0; 65_536];
+                    while let Ok(length @ 1..) = from.read(&mut part).await {
+                        overheard.lock().unwrap().extend(&part[..length]);
+                        to.write_all(&part[..length]).await.unwrap();
+                    }
+                });
+            }
+        });
+        Self { url, sent }
+    }
+}
 
 /// Submits devices that are registered, as a client that is traced.
 async fn submit(client: &mut Client, devices: usize) -> Apply {
@@ -83,7 +122,8 @@ async fn a_collector_finds_one_connected_story() {
     let (database, receiver) = (database().await, Receiver::start().await);
     let upstream = Upstream::start(&["--simulator-speed", "0"]).await;
     let flags = ["--otlp-endpoint", &receiver.url, "--drain-delay", "0s"];
-    let server = Server::start(&database.url(), &upstream.url, &flags);
+    let way = Way::to(&upstream.url).await;
+    let server = Server::start(&database.url(), &way.url, &flags);
     let mut client = server.client().await;
 
     let apply = submit(&mut client, 3).await;
@@ -153,6 +193,15 @@ async fn a_collector_finds_one_connected_story() {
     }
     assert_eq!(told, request_ids);
     assert_eq!(actions.len(), 4, "{actions:?}");
+    // The upstream, which is somebody else's, hears nothing of it.
+    let sent = String::from_utf8(way.sent.lock().unwrap().clone()).unwrap();
+    assert!(
+        sent.contains("x-acs-action: BatchCheckDeviceNames"),
+        "{sent}"
+    );
+    for ours in ["traceparent", "tracestate", "baggage", "job-17", TRACE] {
+        assert!(!sent.to_lowercase().contains(ours), "{ours} in {sent}");
+    }
     // Nothing lasts as long as a watch.
     let opening = named(&kept, "registrar.v1.RegistrarService/WatchApply");
     let last = steps
@@ -247,8 +296,7 @@ async fn goes_through(endpoint: &str) -> Vec<String> {
 
     let ended = tokio::task::spawn_blocking(move || server.terminate());
     assert!(patiently(ended).await.unwrap());
-    let lines = log.lock().unwrap().clone();
-    lines
+    log.lock().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
