@@ -292,7 +292,7 @@ impl LastFailure {
     }
 }
 
-/// To the minute; who waits has had nothing to do for longer.
+/// A time as people read it.
 fn minute(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
     let (date, hour, minute) = (at.date(), at.hour(), at.minute());

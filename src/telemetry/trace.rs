@@ -59,7 +59,7 @@ impl Rpc {
         Self { traced, logged }
     }
 
-    /// What the call does is to be done within this, and then within [`Rpc::logged`].
+    /// What the call does is to be done within this, and within that inside [`Rpc::logged`].
     pub fn traced(&self) -> Span {
         self.traced.clone()
     }
@@ -138,7 +138,8 @@ pub fn upstream(action: &'static str, host: &str, port: u16, path: &str) -> Span
     )
 }
 
-/// A span for the lines that are logged within `span`; none has fields that it does not know.
+/// A span for the lines that are logged within `span`, of which it is no child: a watch keeps the
+/// one for as long as it lasts, and the other ends with the opening.
 fn logged_with(span: &Span, request_id: Option<&str>) -> Span {
     let context = span.context();
     let trace = context.span().span_context().trace_id();
@@ -149,10 +150,10 @@ fn logged_with(span: &Span, request_id: Option<&str>) -> Span {
         .then(|| trace.to_string());
     match (request_id, trace_id) {
         (Some(request_id), Some(trace_id)) => {
-            error_span!(parent: span, "call", request_id, trace_id)
+            error_span!(parent: None, "call", request_id, trace_id)
         }
-        (Some(request_id), None) => error_span!(parent: span, "call", request_id),
-        (None, Some(trace_id)) => error_span!(parent: span, "step", trace_id),
+        (Some(request_id), None) => error_span!(parent: None, "call", request_id),
+        (None, Some(trace_id)) => error_span!(parent: None, "step", trace_id),
         (None, None) => Span::none(),
     }
 }

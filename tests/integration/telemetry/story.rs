@@ -4,6 +4,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
@@ -272,6 +273,38 @@ async fn no_device_and_no_secret_is_told_whatever_goes_wrong() {
             assert_eq!(found, None, "{place}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_span_of_a_watch_is_told_while_the_watch_goes_on() {
+    let (database, receiver) = (database().await, Receiver::start().await);
+    let upstream = Upstream::start(&["--simulator-speed", "0.001"]).await;
+    let flags = ["--otlp-endpoint", &receiver.url];
+    let often = [("OTEL_BSP_SCHEDULE_DELAY", "10")];
+    let server = Server::start_in(&database.url(), &upstream.url, &flags, &often);
+    let mut client = server.client().await;
+    let apply = submit(&mut client, 1).await;
+    let request = WatchApplyRequest {
+        apply_id: apply.apply_id,
+        ..Default::default()
+    };
+    let mut open = client.watch_apply(request).await.unwrap().into_inner();
+    assert!(open.message().await.unwrap().is_some());
+
+    patiently(async {
+        let told = || {
+            names(&receiver.kept())
+                .iter()
+                .any(|name| name.ends_with("/WatchApply"))
+        };
+        while !told() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+
+    let (_, metrics) = server.asks("/metrics").await;
+    assert!(metrics.contains("\nregistrar_watchers 1\n"), "{metrics}");
 }
 
 /// Takes an apply through with a collector at `endpoint`, and returns what was logged.
