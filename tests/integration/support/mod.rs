@@ -4,6 +4,7 @@ pub(crate) mod certificates;
 pub(crate) mod database;
 pub(crate) mod dynamic;
 pub(crate) mod stack;
+mod upstream;
 
 use std::{path::PathBuf, sync::LazyLock};
 
