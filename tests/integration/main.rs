@@ -16,6 +16,7 @@ mod ends;
 mod flow;
 mod hearing;
 mod nameless;
+mod observability;
 mod operations;
 mod private_postgres;
 mod store;
