@@ -1,7 +1,8 @@
 //! Builds the rooms and joins them; the only file that knows all of them.
 
+mod essentials;
+
 use std::{
-    future::Future,
     io::{BufWriter, Write as _},
     net::SocketAddr,
     process::ExitCode,
@@ -11,13 +12,13 @@ use std::{
 use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
-    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info_span};
 
+use self::essentials::{Essentials, endless};
 use crate::{
     admin,
     cli::{self, Submit},
@@ -28,40 +29,69 @@ use crate::{
     service::{self, Health, Service},
     simulator::{self, Simulator},
     store::{self, Store},
+    telemetry::{self, Exporting, metrics},
     upstream::Client,
     worker::Worker,
 };
 
 /// How often readiness is looked at.
-const READINESS: Duration = Duration::from_secs(2);
+const READINESS: Duration = Duration::from_secs(1);
 
 /// Does what the command line says, until it is done or told to stop, and gives the code to exit
 /// with.
-pub fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let default = match config.command {
+pub fn run(config: Config) -> ExitCode {
+    let ended = begin(&config).map(|(runtime, exporting)| {
+        let result = runtime.block_on(perform(config.command));
+        if let Err(error) = &result {
+            tracing::error!("{error:#}");
+        }
+        exporting.stop();
+        // What has not ended by now was given its time.
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        result.unwrap_or(ExitCode::FAILURE)
+    });
+    ended.unwrap_or_else(|error| {
+        // Nothing is logged yet.
+        writeln!(std::io::stderr(), "error: {error:#}").ok();
+        ExitCode::FAILURE
+    })
+}
+
+/// A runtime, and what is exported from it.
+fn begin(config: &Config) -> anyhow::Result<(Runtime, Exporting)> {
+    let default = match &config.command {
         Command::Dev(_) => "warn,registrar::app=info",
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
         Command::Doctor(_) | Command::Client(_) => "error",
     };
-    crate::telemetry::start(config.telemetry, default);
+    let serves = match &config.command {
+        Command::Serve(settings) => Some(&settings.export),
+        Command::Dev(settings) => Some(&settings.serve.export),
+        Command::Migrate(_) | Command::Simulate(_) | Command::Doctor(_) | Command::Client(_) => {
+            None
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(async {
-        match config.command {
-            Command::Serve(settings) => serve(*settings, &stop_on_signal()?, None).await?,
-            Command::Migrate(settings) => migrate(&settings).await?,
-            Command::Simulate(settings) => simulate(*settings, stop_on_signal()?).await?,
-            Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
-            Command::Doctor(settings) => return examine(*settings).await,
-            // What it watches goes on without it.
-            Command::Client(command) => return Ok(client(command, stop_on_signal()?).await),
-        }
-        Ok(ExitCode::SUCCESS)
-    });
-    // What has not ended by now was given its time.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    result
+    let exporting = {
+        let _within = runtime.enter();
+        telemetry::start(&config.telemetry, default, serves)?
+    };
+    Ok((runtime, exporting))
+}
+
+async fn perform(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(settings) => serve(*settings, &stop_on_signal()?, None).await?,
+        Command::Migrate(settings) => migrate(&settings).await?,
+        Command::Simulate(settings) => simulate(*settings, stop_on_signal()?).await?,
+        Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
+        Command::Doctor(settings) => return examine(*settings).await,
+        // What it watches goes on without it.
+        Command::Client(command) => return Ok(client(command, stop_on_signal()?).await),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The first SIGINT or SIGTERM asks for a stop; the second one ends the process.
@@ -88,50 +118,6 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     )]
     tokio::spawn(wait);
     Ok(stop)
-}
-
-/// Tasks that the process cannot do without: when one ends, all are asked to, and if it failed the
-/// process fails. A half-alive server is worse than a restart.
-struct Essentials {
-    tasks: JoinSet<anyhow::Result<()>>,
-    stop: CancellationToken,
-}
-
-impl Essentials {
-    fn new(stop: &CancellationToken) -> Self {
-        Self {
-            tasks: JoinSet::new(),
-            stop: stop.clone(),
-        }
-    }
-
-    fn spawn<F>(&mut self, name: &'static str, task: F)
-    where
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let fuse = self.stop.clone().drop_guard(); // fires on return and on panic alike
-        let run = async move {
-            let _fuse = fuse;
-            task.await.with_context(|| format!("{name} failed"))
-        };
-        self.tasks.spawn(run.instrument(info_span!("task", name)));
-    }
-
-    /// Waits for all of them; fails if one did.
-    async fn wait(&mut self) -> anyhow::Result<()> {
-        let mut first = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            let ended = ended.unwrap_or_else(|panic| Err(panic.into()));
-            first = first.and(ended);
-        }
-        first
-    }
-}
-
-/// A task that ends only when it is told to.
-async fn endless(task: impl Future<Output = ()>) -> anyhow::Result<()> {
-    task.await;
-    Ok(())
 }
 
 fn open_store(options: &store::Options) -> anyhow::Result<Store> {
@@ -182,7 +168,8 @@ async fn simulate(settings: Simulate, stop: CancellationToken) -> anyhow::Result
     simulator.serve(listener, stop).await
 }
 
-/// Serves until `stop`. Tells `ready` where, once calls can be served.
+/// Serves until `stop`, and on until balancers have noticed. Tells `ready` where, once calls can be
+/// served.
 async fn serve(
     settings: Serve,
     stop: &CancellationToken,
@@ -197,22 +184,26 @@ async fn serve(
     let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
 
     let mut tasks = Essentials::new(stop);
+    // Asked for later than `stop`, once nobody sends new calls any more.
+    let end = CancellationToken::new();
     let hub = Hub::new(store.clone(), &rooms.hub);
     let rates = rooms.worker.rates();
+    let actions = rates.iter().map(|(lane, rate)| (lane.as_str(), *rate));
+    metrics().known(actions);
     let worker = Worker::new(store.clone(), upstream, rooms.worker, hub.moved());
     let service = Service::new(
         store.clone(),
         hub.clone(),
         rates,
         &rooms.service,
-        stop.clone(),
+        end.clone(),
     );
     let health = Health::new().await;
     let clock = worker.clock_is_accepted();
     let readiness = tell_readiness(store.clone(), clock.clone(), health.clone(), stop.clone());
     tasks.spawn("readiness", endless(readiness));
     let bell = store.clone();
-    let rings = stop.clone();
+    let rings = end.clone();
     tasks.spawn(
         "bell",
         endless(async move { bell.pass_rings_on(rings).await }),
@@ -222,15 +213,18 @@ async fn serve(
         "retention",
         endless(async move { retained.retain(&retention, &until).await }),
     );
-    tasks.spawn("hub", endless(hub.run(stop.clone())));
+    tasks.spawn("hub", endless(hub.run(end.clone())));
     tasks.spawn("worker", endless(worker.run(stop.clone())));
+    let tell = admin::tell_state(store.clone(), settings.export.metrics_every, end.clone());
+    tasks.spawn("state", endless(tell));
+    let health_over_http = admin::Health::new(store.clone(), clock, stop.clone());
     tasks.spawn(
         "admin",
-        admin::serve(admin_listener, store.clone(), clock, stop.clone()),
+        admin::serve(admin_listener, health_over_http, end.clone()),
     );
     tasks.spawn(
         "service",
-        service::serve(service, listener, health, settings.grace),
+        service::serve(service, listener, health.clone(), settings.grace),
     );
     tracing::info!(listen = %address, admin = %admin, "registrar serves");
     if let Some(ready) = ready {
@@ -239,6 +233,10 @@ async fn serve(
     }
 
     stop.cancelled().await;
+    tracing::info!("not ready any more: the process drains");
+    health.set_ready(false).await;
+    tokio::time::sleep(settings.drain_delay).await;
+    end.cancel();
     let ended = tokio::time::timeout(settings.grace, tasks.wait()).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), store.close()).await;
     ended.unwrap_or_else(|_| {
@@ -256,6 +254,9 @@ async fn tell_readiness(
 ) {
     while !stop.is_cancelled() {
         let ready = admin::obstacle(&store, &clock).await.is_none();
+        if stop.is_cancelled() {
+            return;
+        }
         health.set_ready(ready).await;
         tokio::select! {
             () = stop.cancelled() => {}

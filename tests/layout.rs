@@ -11,17 +11,17 @@ mod simulator_docs;
 /// the rooms (`config.rs`) counts as a room of its own.
 const ARROWS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
-    ("store", &["domain"]),
-    ("upstream", &["domain"]),
-    ("hub", &["domain", "store"]),
-    ("worker", &["domain", "store", "upstream"]),
+    ("store", &["domain", "telemetry"]),
+    ("upstream", &["domain", "telemetry"]),
+    ("hub", &["domain", "store", "telemetry"]),
+    ("worker", &["domain", "store", "upstream", "telemetry"]),
     // It looks at an account before there is a database.
     ("doctor", &["domain", "upstream"]),
-    ("service", &["domain", "store", "hub", "proto"]),
+    ("service", &["domain", "store", "hub", "proto", "telemetry"]),
     // It meets the rest on the wire, so that one wrong rule cannot flatter both sides.
     ("simulator", &[]),
     ("cli", &["proto"]),
-    ("admin", &["domain", "store", "hub"]),
+    ("admin", &["domain", "store", "hub", "telemetry"]),
     ("dev", &[]),
     ("telemetry", &[]),
     // Rooms define their own settings; this gathers them.
@@ -48,11 +48,16 @@ const ARROWS: [(&str, &[&str]); 14] = [
 const JOINERS: [&str; 3] = ["app", "lib", "main"];
 
 /// Where each of these crates is spoken, and nowhere else.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("sqlx", &["store", "dev"]),
     ("reqwest", &["upstream"]),
     ("tonic", &["service", "cli", "app", "proto", "lib"]),
     ("axum", &["simulator", "admin"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry"]),
+    ("prometheus", &["telemetry"]),
 ];
 
 /// A file longer than this says more than one thing.

@@ -79,7 +79,8 @@ async fn connect_for(
     }
 }
 
-fn endpoint(address: &Address, each: Duration) -> anyhow::Result<Endpoint> {
+/// How a server is spoken to.
+pub(super) fn endpoint(address: &Address, each: Duration) -> anyhow::Result<Endpoint> {
     let endpoint = Endpoint::from_shared(address.url.clone())?
         .connect_timeout(each)
         .tcp_nodelay(true)

@@ -21,6 +21,7 @@ mod follow;
 mod genuine;
 mod get;
 mod header;
+mod health;
 mod json;
 mod lines;
 mod list;
@@ -59,6 +60,7 @@ pub use self::{
     explain::Explain,
     find::Find,
     get::Get,
+    health::Health,
     list::List,
     options::{Connection, Output, Repeat, Stay},
     quota::Quota,
@@ -90,6 +92,8 @@ pub enum Command {
     Explain(Explain),
     /// Tell the level and use of each quota
     Quota(Quota),
+    /// Tell whether a server is ready for calls, in one line and by the exit code
+    Health(Health),
 }
 
 /// How a command ended that did not fail.
@@ -144,6 +148,7 @@ async fn done(command: Command, out: &mut impl Write, parting: &Parting) -> anyh
         Command::Cancel(cancel) => cancel.run(out, parting).await,
         Command::Explain(explain) => explain.run(out).await,
         Command::Quota(quota) => quota.run(out).await,
+        Command::Health(health) => health.run(out).await,
     };
     let ended = ended.and_then(|ended| Printer::new(out, Output::Text).flush().map(|()| ended));
     match ended {

@@ -18,7 +18,9 @@ use tonic::{
 };
 use tower::layer::layer_fn;
 
-use super::{Health, MAX_SMALL_MESSAGE, Service, submissions::Api, transport::Transport};
+use super::{
+    Health, MAX_SMALL_MESSAGE, Service, observed::Observed, submissions::Api, transport::Transport,
+};
 use crate::proto::DESCRIPTORS;
 
 const WATCH: &str = "/registrar.v1.RegistrarService/WatchApply";
@@ -60,8 +62,9 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(options.streams_per_connection)
+        .max_connection_age(options.connection_age())
         .layer(layer_fn(|services| {
-            Transport::new(services, options.call_timeout)
+            Observed::new(Transport::new(services, options.call_timeout))
         }))
         .add_service(Counted {
             inner: Api::new(service),

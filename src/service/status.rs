@@ -112,6 +112,19 @@ pub(super) fn stopping(apply: ApplyId, seen: i64) -> Status {
     unavailable("SERVER_STOPPING", &message, metadata)
 }
 
+/// A watch has lasted as long as its connection, and goes on with another one.
+pub(super) fn moving_on(apply: ApplyId, seen: i64) -> Status {
+    let metadata = [
+        ("apply_id", apply.to_string()),
+        ("after_revision", seen.to_string()),
+    ];
+    let message = format!(
+        "this connection is old; watch apply {apply} again with after_revision {seen}, nothing is \
+         missed"
+    );
+    unavailable("CONNECTION_TOO_OLD", &message, metadata)
+}
+
 fn no_such_apply(id: ApplyId) -> Status {
     let message = format!(
         "apply {id} does not exist, or was removed long after it settled; ListApplies tells which \
@@ -207,6 +220,7 @@ mod tests {
             invalid(vec![FieldViolation::new("devices", "is empty")], 0),
             from_the_future(APPLY, 9, 4),
             stopping(APPLY, 3),
+            moving_on(APPLY, 3),
         ];
 
         for status in all {

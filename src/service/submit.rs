@@ -4,7 +4,10 @@ use tonic::Status;
 use tracing::{Span, field::display};
 
 use super::{Service, answer, convert, requests, status};
-use crate::proto as pb;
+use crate::{
+    proto as pb,
+    telemetry::{metrics, trace},
+};
 
 impl Service {
     #[tracing::instrument(name = "rpc.check_devices", skip_all, fields(apply.id, apply.size))]
@@ -19,11 +22,13 @@ impl Service {
             return Ok(answer::judged(&submission));
         }
         let key = request_id.map(|id| requests::key(id, submission.fingerprint()));
-        let stored = self.store.submit(&submission, key.as_ref()).await;
+        let storing = self.store.submit(&submission, key.as_ref());
+        let stored = metrics().submission.time([], storing).await;
         let (apply, now) = stored.map_err(status::of)?;
         Span::current()
             .record("apply.id", display(apply.id))
             .record("apply.size", submission.len());
+        trace::about_apply(apply.id.0);
         tracing::info!(invalid = submission.refused(), status = %now.status, "devices submitted");
         Ok(pb::CheckDevicesResponse {
             apply: Some(answer::apply(&apply, &now)),

@@ -64,6 +64,10 @@ pub struct Claim {
     pub stale: bool,
     /// A request to register that is to be made, or may be under way.
     pub intent: Option<Intent>,
+    /// How long it had been due.
+    pub late: Duration,
+    /// The call that submitted its apply, for traces.
+    pub traceparent: Option<String>,
 }
 
 /// What a lane has to do.
@@ -118,7 +122,7 @@ impl Store {
         let row = sqlx::query!(
             r#"
             WITH turn AS (
-                SELECT apply_id, round_no, intent_at, product, turn_at
+                SELECT apply_id, round_no, intent_at, product, turn_at, due_at
                 FROM rounds
                 WHERE account = $1 AND lane = $2 AND due_at <= now()
                   AND NOT (SELECT lane_is_held($1, $2))
@@ -174,7 +178,8 @@ impl Store {
                       (SELECT extract(epoch FROM now() - min(since))::float8
                        FROM standing WHERE own) AS refused_for,
                       coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
-                      r.product, a.product_key, a.iot_instance_id
+                      r.product, a.product_key, a.iot_instance_id, a.traceparent,
+                      extract(epoch FROM now() - turn.due_at)::float8 AS "late!"
             "#,
             self.account,
             lane.as_str(),
@@ -217,6 +222,8 @@ impl Store {
                 signed_at,
                 fresh: row.fresh,
             }),
+            late: past(row.late),
+            traceparent: row.traceparent,
         }))
     }
 }

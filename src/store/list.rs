@@ -16,6 +16,8 @@ pub struct Filter {
 
 impl Store {
     /// Applies before a number (none: from the newest) that pass a filter, newest first.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "applies"))]
     pub async fn applies(
         &self,
         before: Option<ApplyId>,

@@ -14,6 +14,7 @@ mod blocks;
 mod cancel;
 mod chunk;
 mod claim;
+mod counted;
 mod error;
 mod events;
 mod find;
@@ -30,6 +31,7 @@ mod record;
 mod requests;
 mod retention;
 mod retry;
+mod state;
 mod submit;
 mod waiting;
 
@@ -45,7 +47,7 @@ pub use bell::{Bell, Listener};
 pub use blocks::{Blocking, Standing};
 pub use claim::{Claim, Intent, Look};
 pub use error::Error;
-pub use events::EVENTS;
+pub use events::{EVENTS, Events};
 pub use find::{Found, FoundPage, Place};
 pub use history::{Entry, Happened, Moment};
 pub use list::Filter;
@@ -55,6 +57,7 @@ pub use quotas::Use;
 pub use read::{DeviceRow, DevicesPage};
 pub use record::{CallMade, Pages, Record};
 pub use retention::Retention;
+pub use state::{Connections, LaneState, State};
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -169,12 +172,6 @@ impl Store {
         } else {
             Ok(())
         }
-    }
-
-    /// Succeeds if the database answers.
-    pub async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
     }
 
     /// The bell of this store.

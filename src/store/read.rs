@@ -108,12 +108,16 @@ pub(super) async fn apply(
 
 impl Store {
     /// An apply as it stands.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "apply"))]
     pub async fn apply(&self, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
         apply(&self.pool, id).await?.ok_or(Error::NoSuchApply(id))
     }
 
     /// Devices of an apply from an ordinal on, only those with one of `outcomes` unless it is
     /// empty. An unknown apply has none.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "devices"))]
     pub async fn devices(
         &self,
         id: ApplyId,

@@ -5,9 +5,12 @@ use std::time::Duration;
 use sqlx::{Postgres, Transaction};
 
 use super::{Error, Store, chunk, follow, labels, requests, seconds};
-use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Outcome, RequestKey, Snapshot, Submission, apply::Standing,
-    submission::ChunkOf,
+use crate::{
+    domain::{
+        Apply, ApplyId, ApplyStatus, Outcome, RequestKey, Snapshot, Submission, apply::Standing,
+        submission::ChunkOf,
+    },
+    telemetry::trace,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -22,6 +25,17 @@ impl Store {
         submission: &Submission,
         key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
+        self.submit_for(submission, key, trace::traceparent()).await
+    }
+
+    #[tracing::instrument(name = "submit", target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "submit"))]
+    async fn submit_for(
+        &self,
+        submission: &Submission,
+        key: Option<&RequestKey>,
+        traceparent: Option<String>,
+    ) -> Result<(Apply, Snapshot), Error> {
         if let Some(answer) = self.answered(key).await? {
             return Ok(answer);
         }
@@ -31,8 +45,8 @@ impl Store {
         let invalid = submission.refused() as i32;
         let row = sqlx::query!(
             r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
-                                    sealed, revision, total, invalid, labels)
-               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb)
+                                    sealed, revision, total, invalid, labels, traceparent)
+               VALUES ($1, $2, $3, $4, 'CHECK', true, 0, $5, $6, $7::text::jsonb, $8)
                RETURNING apply_id, created_at"#,
             self.account,
             submission.product_key,
@@ -41,6 +55,7 @@ impl Store {
             total,
             invalid,
             labels::json(&submission.labels),
+            traceparent,
         )
         .fetch_one(&mut *tx)
         .await?;

@@ -6,6 +6,7 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::bytes::Bytes;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::upstream::{
@@ -15,6 +16,7 @@ use crate::upstream::{
     clock::{self, Lesson},
     errors::{Error, Scope},
     heard::Heard,
+    observed,
     reading::Reply,
     signature::{Request, sha256},
 };
@@ -91,6 +93,16 @@ impl<T> Call<T> {
     /// Sends now, giving up at `deadline`, and never later than the client's own timeout. `date`
     /// is the one that is signed; `None` means now. At most one request reaches the upstream.
     pub async fn send(&self, deadline: Instant, date: Option<OffsetDateTime>) -> Answer<T> {
+        let span = observed::span(&self.client, self.action);
+        let answer = self
+            .send_once(deadline, date)
+            .instrument(span.clone())
+            .await;
+        observed::tell(&span, self.action, &answer);
+        answer
+    }
+
+    async fn send_once(&self, deadline: Instant, date: Option<OffsetDateTime>) -> Answer<T> {
         let begun = Instant::now();
         let deadline = deadline.min(begun + self.client.shared.timeout);
         let signed = date.unwrap_or_else(|| self.client.shared.clock.now());

@@ -21,6 +21,7 @@ mod errors;
 mod form;
 mod heard;
 mod loose;
+mod observed;
 mod options;
 mod product;
 mod reading;

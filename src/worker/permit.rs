@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::Worker;
-use crate::{domain::Lane, store};
+use crate::{domain::Lane, store, telemetry::metrics};
 
 /// The time in which one call may be sent.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,8 @@ impl Worker {
             .permits(lane, count, spacing, lead, slack)
             .await?;
         let answered = Instant::now();
+        let spaced = permits.spacing.as_secs_f64();
+        metrics().lane_spacing.set(spaced, [lane.as_str()]);
         if self.slack.learn(answered - asked, window) {
             tracing::warn!(
                 lane = lane.as_str(),
@@ -90,6 +92,7 @@ impl Worker {
 
     /// Learns from a slot that nobody came in time to use.
     pub(super) fn missed(&self, lane: Lane, slot: Slot) {
+        metrics().slots_missed.add(1, [lane.as_str()]);
         let late = Instant::now().saturating_duration_since(slot.open);
         self.slack.learn(late, self.options.window(lane));
     }

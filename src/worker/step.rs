@@ -14,7 +14,7 @@ use super::{
     shown::{self, Shown},
 };
 use crate::{
-    domain::{Lane, Phase, retry::pause_after, round::Event},
+    domain::{Lane, Phase, retry::pause_after, round::Event, waiting::NO_ANSWER},
     store::{self, CallMade, Claim, Members, Pages, Record},
     upstream::{Answer, Call, Error, Product, Scope, Verdict},
 };
@@ -183,10 +183,6 @@ impl Worker {
         match &answer.outcome {
             Err(error) if error.throttled() => {
                 let pause = error.retry_after.unwrap_or(judge::THROTTLED);
-                tracing::warn!(
-                    lane = lane.as_str(),
-                    "the upstream throttled a call; the lane slows down"
-                );
                 self.store.slow_down(lane, pause).await
             }
             _ => Ok(()),
@@ -225,7 +221,7 @@ impl Worker {
                     // Its block is probed as often.
                     judged.pause = judged.pause.max(self.options.probe_every);
                 }
-                let result = error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned());
+                let result = error.code.clone().unwrap_or_else(|| NO_ANSWER.to_owned());
                 (
                     result,
                     Some(error.message.clone()),
@@ -328,12 +324,17 @@ fn nothing_left() -> Judged {
 }
 
 fn log(claim: &Claim, lane: Lane, error: &Error) {
+    if error.scope == Scope::Clock && !error.clock_corrected {
+        // Told when it begins and when it ends.
+        return;
+    }
     tracing::warn!(
         apply.id = %claim.apply,
         round.no = claim.round_no,
         lane = lane.as_str(),
         verdict = ?error.verdict,
         scope = ?error.scope,
+        throttled = error.throttled(),
         error = error as &dyn StdError,
         "the upstream did not do as asked"
     );

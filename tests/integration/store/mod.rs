@@ -6,6 +6,7 @@ mod permits;
 mod requests;
 mod retention;
 mod rounds;
+mod state;
 mod submissions;
 mod waits;
 

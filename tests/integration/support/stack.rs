@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -151,11 +151,24 @@ fn http() -> reqwest::Client {
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: String,
+    /// Where health and metrics are told.
+    pub(crate) admin: String,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// Starts a `registrar serve` and waits until it serves.
     pub(crate) fn start(database: &str, upstream: &str, flags: &[&str]) -> Self {
+        Self::start_in(database, upstream, flags, &[])
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn start_in(
+        database: &str,
+        upstream: &str,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(super::registrar_binary());
         command
             .args([
@@ -167,7 +180,8 @@ impl Server {
             ])
             .args(["--upstream-access-key-id", simulator::ACCESS_KEY_ID])
             .args(["--upstream-access-key-secret", simulator::ACCESS_KEY_SECRET])
-            .args(flags);
+            .args(flags)
+            .envs(variables.iter().copied());
         Self::launch(&mut command)
     }
 
@@ -184,28 +198,60 @@ impl Server {
     fn launch(command: &mut Command) -> Self {
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--log-format", "json", "--log", "warn,registrar::app=info"])
+            .args(["--log-format", "json"])
+            // What a flag says goes before.
+            .env("REGISTRAR_LOG", "warn,registrar::app=info")
             .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("registrar starts");
         let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-        let (told, address) = mpsc::channel();
+        let (told, addresses) = mpsc::channel();
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keep = kept.clone();
         // Reads to the end, so that the process never waits for its reader.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 match serde_json::from_str::<Value>(&line) {
                     Ok(event) if event["message"] == "registrar serves" => {
-                        let address = event["listen"].as_str().expect("an address").to_owned();
-                        told.send(address).ok();
+                        let address = |name| event[name].as_str().expect("an address").to_owned();
+                        told.send((address("listen"), address("admin"))).ok();
                     }
                     _ => eprintln!("registrar: {line}"),
                 }
+                keep.lock().expect("no panic").push(line);
             }
         });
-        let address = address.recv_timeout(PATIENCE).expect("registrar serves");
-        Self { child, address }
+        let (address, admin) = addresses.recv_timeout(PATIENCE).expect("registrar serves");
+        Self {
+            child,
+            address,
+            admin,
+            lines: kept,
+        }
+    }
+
+    /// What it has logged, line by line.
+    pub(crate) fn log(&self) -> Arc<Mutex<Vec<String>>> {
+        self.lines.clone()
+    }
+
+    /// What the admin port says to a path: status and body.
+    pub(crate) async fn asks(&self, path: &str) -> (u16, String) {
+        let answer = http()
+            .get(format!("http://{}{path}", self.admin))
+            .send()
+            .await;
+        let answer = answer.expect("it answers");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn ask_to_stop(&self) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        // SAFETY: the child is ours and not yet waited for, so the pid is its own.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
     }
 
     /// Ends it as a power cut would.
@@ -215,10 +261,13 @@ impl Server {
     }
 
     /// Asks it to stop, and returns whether it ended by itself and well.
-    pub(crate) fn terminate(mut self) -> bool {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        // SAFETY: the child is ours and not yet waited for, so the pid is its own.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+    pub(crate) fn terminate(self) -> bool {
+        self.ask_to_stop();
+        self.has_ended()
+    }
+
+    /// Waits for the end of one that was asked to stop, and returns whether it ended well.
+    pub(crate) fn has_ended(mut self) -> bool {
         self.child.wait().expect("it has ended").success()
     }
 
