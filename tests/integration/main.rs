@@ -23,6 +23,7 @@ mod import_calls;
 mod imports;
 mod lanes;
 mod nameless;
+mod observability;
 mod operations;
 mod private_postgres;
 mod store;

@@ -152,7 +152,9 @@ impl Metrics {
         }
         for method in ["UploadDevices", "ExportDevices"] {
             self.streams.add(0, [method]);
-            self.stream_ends.add(0, [method, "OK"]);
+            for code in ["OK", "INTERNAL"] {
+                self.stream_ends.add(0, [method, code]);
+            }
         }
         for (lane, rate) in lanes {
             self.lane_rate.set(rate, [lane]);

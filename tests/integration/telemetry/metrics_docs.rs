@@ -10,10 +10,10 @@ use crate::{
 };
 
 /// The type of a metric, and its labels.
-type Metric = (String, BTreeSet<String>);
+pub(crate) type Metric = (String, BTreeSet<String>);
 
 /// The metrics that the page has in its tables.
-fn documented() -> BTreeMap<String, Metric> {
+pub(crate) fn documented() -> BTreeMap<String, Metric> {
     let page = std::fs::read_to_string(crate::support::root().join("docs/metrics.md")).unwrap();
     let rows = page
         .lines()
@@ -31,7 +31,7 @@ fn documented() -> BTreeMap<String, Metric> {
 }
 
 /// The metrics that a scrape shows.
-fn shown(text: &str) -> BTreeMap<String, Metric> {
+pub(crate) fn shown(text: &str) -> BTreeMap<String, Metric> {
     let mut shown = BTreeMap::new();
     let mut current = String::new();
     for line in text.lines() {
