@@ -31,6 +31,7 @@ CREATE TABLE applies (
     cancelled       integer     NOT NULL DEFAULT 0,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
+    traceparent     text,                  -- of the call that submitted it, for steps to link to
     CONSTRAINT known_status CHECK (status IN ('CHECK', 'CHECK_SUCCESS', 'CHECK_FAILED', 'CREATE',
                                               'CREATE_SUCCESS', 'CREATE_FAILED', 'CANCELLED')),
     CONSTRAINT known_after_check CHECK (after_check IN ('STOP', 'REGISTER_IF_ALL_VALID',
@@ -234,6 +235,9 @@ CREATE TABLE rounds (
 -- Whose turn it is in each lane, and when the next one is due.
 CREATE INDEX rounds_by_turn ON rounds (account, lane, turn_at) WHERE due_at IS NOT NULL;
 CREATE INDEX rounds_by_time ON rounds (account, lane, due_at) WHERE due_at IS NOT NULL;
+
+-- The backlog that waits for a caller. Rounds are updated in their other indexes anyway.
+CREATE INDEX rounds_unresolved ON rounds (account) WHERE phase = 'UNRESOLVED';
 
 -- Result pages read so far by a round that lists what was created; folded into its chunks once.
 CREATE TABLE listed (

@@ -1,5 +1,6 @@
 //! Builds the rooms and joins them; the only file that knows all of them.
 
+mod dev;
 mod essentials;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
 };
@@ -19,53 +21,82 @@ use tokio_util::sync::CancellationToken;
 
 use self::essentials::{Essentials, endless};
 use crate::{
-    admin,
-    cli::{self, Submit},
-    config::{Command, Config, Dev, Doctor, Migrate, Serve, Simulate},
+    admin, cli,
+    config::{Command, Config, Doctor, Migrate, Serve, Simulate},
     credentials::Credentials,
-    dev::Database,
     doctor,
     hub::Hub,
     lanes::Lanes,
     service::{self, Access, Health, Means, Service, Tls},
-    simulator::{self, Simulator},
+    simulator::Simulator,
     store::{self, Store},
+    telemetry::{self, Exporting, metrics},
     upstream::Client,
-    vault::{self, Vault},
+    vault::Vault,
     worker::Worker,
 };
 
 /// How often readiness is looked at.
-const READINESS: Duration = Duration::from_secs(2);
+const READINESS: Duration = Duration::from_secs(1);
 
 /// Does what the command line says, until it is done or told to stop, and gives the code to exit
 /// with.
-pub fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let default = match config.command {
+pub fn run(config: Config) -> ExitCode {
+    let ended = begin(&config).map(|(runtime, exporting)| {
+        let result = runtime.block_on(perform(config.command));
+        if let Err(error) = &result {
+            tracing::error!("{error:#}");
+        }
+        exporting.stop();
+        // What has not ended by now was given its time.
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        result.unwrap_or(ExitCode::FAILURE)
+    });
+    ended.unwrap_or_else(|error| {
+        // Nothing is logged yet.
+        writeln!(std::io::stderr(), "error: {error:#}").ok();
+        ExitCode::FAILURE
+    })
+}
+
+/// A runtime, and what is exported from it.
+fn begin(config: &Config) -> anyhow::Result<(Runtime, Exporting)> {
+    let default = match &config.command {
         Command::Dev(_) => "warn,registrar::app=info",
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
         Command::Doctor(_) | Command::Token(_) | Command::Client(_) => "error",
     };
-    crate::telemetry::start(config.telemetry, default);
+    let serves = match &config.command {
+        Command::Serve(settings) => Some(&settings.export),
+        Command::Dev(settings) => Some(&settings.serve.export),
+        Command::Migrate(_)
+        | Command::Simulate(_)
+        | Command::Token(_)
+        | Command::Doctor(_)
+        | Command::Client(_) => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(async {
-        match config.command {
-            Command::Serve(settings) => serve(*settings, &stop_on_signal()?, None).await?,
-            Command::Migrate(settings) => migrate(&settings).await?,
-            Command::Simulate(settings) => simulate(*settings, stop_on_signal()?).await?,
-            Command::Dev(settings) => dev(*settings, stop_on_signal()?).await?,
-            Command::Token(settings) => make_token(&settings)?,
-            Command::Doctor(settings) => return examine(*settings).await,
-            // What it watches goes on without it.
-            Command::Client(command) => return Ok(client(*command, stop_on_signal()?).await),
-        }
-        Ok(ExitCode::SUCCESS)
-    });
-    // What has not ended by now was given its time.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    result
+    let exporting = {
+        let _within = runtime.enter();
+        telemetry::start(&config.telemetry, default, serves)?
+    };
+    Ok((runtime, exporting))
+}
+
+async fn perform(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(settings) => serve(*settings, &stop_on_signal()?, None).await?,
+        Command::Migrate(settings) => migrate(&settings).await?,
+        Command::Simulate(settings) => simulate(*settings, stop_on_signal()?).await?,
+        Command::Dev(settings) => dev::run(*settings, stop_on_signal()?).await?,
+        Command::Token(settings) => make_token(&settings)?,
+        Command::Doctor(settings) => return examine(*settings).await,
+        // What it watches goes on without it.
+        Command::Client(command) => return Ok(client(*command, stop_on_signal()?).await),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The first SIGINT or SIGTERM asks for a stop; the second one ends the process.
@@ -150,7 +181,8 @@ async fn simulate(settings: Simulate, stop: CancellationToken) -> anyhow::Result
     simulator.serve(listener, stop).await
 }
 
-/// Serves until `stop`. Tells `ready` where, once calls can be served.
+/// Serves until `stop`, and on until balancers have noticed. Tells `ready` where, once calls can be
+/// served.
 async fn serve(
     settings: Serve,
     stop: &CancellationToken,
@@ -168,8 +200,11 @@ async fn serve(
     let (address, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
 
     let mut tasks = Essentials::new(stop);
+    // Asked for later than `stop`, once nobody sends new calls any more.
+    let end = CancellationToken::new();
     let hub = Hub::new(store.clone(), &rooms.hub);
     let (rates, probe_every) = (rooms.lanes.rates(), rooms.worker.probe_every);
+    metrics().known(rates.iter().map(|(lane, rate)| (lane.as_str(), *rate)));
     let lanes = Lanes::new(store.clone(), rooms.lanes);
     let worker = Worker::new(
         store.clone(),
@@ -193,13 +228,13 @@ async fn serve(
         credentials,
         access: access.clone(),
     };
-    let service = Service::new(means, rates, &rooms.service, stop.clone());
+    let service = Service::new(means, rates, &rooms.service, end.clone());
     let health = Health::new().await;
     let clock = lanes.clock_is_accepted();
     let readiness = tell_readiness(store.clone(), clock.clone(), health.clone(), stop.clone());
     tasks.spawn("readiness", endless(readiness));
     let bell = store.clone();
-    let rings = stop.clone();
+    let rings = end.clone();
     tasks.spawn(
         "bell",
         endless(async move { bell.pass_rings_on(rings).await }),
@@ -210,15 +245,24 @@ async fn serve(
         endless(async move { retained.retain(&retention, &until).await }),
     );
     tasks.spawn("vault", endless(vault.watch(stop.clone())));
-    tasks.spawn("hub", endless(hub.run(stop.clone())));
+    tasks.spawn("hub", endless(hub.run(end.clone())));
     tasks.spawn("worker", endless(worker.run(stop.clone())));
+    let tell = admin::tell_state(store.clone(), settings.export.metrics_every, end.clone());
+    tasks.spawn("state", endless(tell));
+    let health_over_http = admin::Health::new(store.clone(), clock, stop.clone());
     tasks.spawn(
         "admin",
-        admin::serve(admin_listener, store.clone(), clock, stop.clone()),
+        admin::serve(admin_listener, health_over_http, end.clone()),
     );
     tasks.spawn(
         "service",
-        service::serve(service, listener, tls.clone(), health, settings.grace),
+        service::serve(
+            service,
+            listener,
+            tls.clone(),
+            health.clone(),
+            settings.grace,
+        ),
     );
     let files = service::keep_fresh(access, tls, stop.clone());
     tasks.spawn("files", endless(files));
@@ -229,6 +273,10 @@ async fn serve(
     }
 
     stop.cancelled().await;
+    tracing::info!("not ready any more: the process drains");
+    health.set_ready(false).await;
+    tokio::time::sleep(settings.drain_delay).await;
+    end.cancel();
     let ended = tokio::time::timeout(settings.grace, tasks.wait()).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), store.close()).await;
     ended.unwrap_or_else(|_| {
@@ -246,111 +294,13 @@ async fn tell_readiness(
 ) {
     while !stop.is_cancelled() {
         let ready = admin::obstacle(&store, &clock).await.is_none();
+        if stop.is_cancelled() {
+            return;
+        }
         health.set_ready(ready).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(READINESS) => {}
-        }
-    }
-}
-
-/// Everything in one process. The database is stopped last, whatever happened before.
-async fn dev(mut settings: Dev, stop: CancellationToken) -> anyhow::Result<()> {
-    // A file that is none is told before anything is started for it.
-    let submission = match settings.submit.take() {
-        Some(file) => Some(Submit::read(file, simulator::PRODUCT).await?),
-        None => None,
-    };
-    let database = match settings.serve.rooms.store.database_url {
-        Some(_) => None,
-        None => {
-            let database = Database::start(&settings.dev).await?;
-            settings.serve.rooms.store.database_url = Some(database.url());
-            Some(database)
-        }
-    };
-    let work = dev_on_database(settings, submission, &stop);
-    let Some(database) = database else {
-        return work.await;
-    };
-    tokio::pin!(work);
-    let result = tokio::select! {
-        result = &mut work => result,
-        failure = database.failed() => {
-            stop.cancel();
-            work.await.and(Err(failure))
-        }
-    };
-    database.stop().await;
-    result
-}
-
-async fn dev_on_database(
-    mut settings: Dev,
-    submission: Option<Submit>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    open_store(&settings.serve.rooms.store)?.migrate().await?;
-    let listener = bind(settings.simulator_listen, "--simulator-listen").await?;
-    settings
-        .simulator
-        .dir
-        .get_or_insert(settings.dev.simulator_dir());
-    let simulator = Simulator::open(&settings.simulator)?;
-    tracing::info!(
-        data_dir = %settings.dev.data_dir.display(),
-        simulator = %listener.local_addr()?,
-        "dev keeps its data here and simulates the upstream there"
-    );
-    let vault = &mut settings.serve.rooms.vault;
-    if vault.names_no_source() {
-        let keys = settings.dev.data_dir.join("secret-keys");
-        vault::write_new_key_file(&keys, "dev").with_context(|| {
-            let keys = keys.display();
-            format!("the keys that seal device secrets cannot be written to {keys}")
-        })?;
-        vault.secret_keys_file = Some(keys);
-    }
-    let upstream = &mut settings.serve.rooms.upstream;
-    upstream.upstream_url = Some(format!("http://{}", listener.local_addr()?));
-    upstream.upstream_access_key_id = Some(simulator::ACCESS_KEY_ID.to_owned());
-    upstream.upstream_access_key_secret = Some(simulator::ACCESS_KEY_SECRET.parse()?);
-
-    let mut tasks = Essentials::new(stop);
-    let (ready, address) = oneshot::channel();
-    // The simulator ends after the service, so that steps in flight get their answers.
-    let served = CancellationToken::new();
-    tasks.spawn("simulator", simulator.serve(listener, served.clone()));
-    let submit = submit(address, submission, settings.exit, stop);
-    let serve = async {
-        let _fuse = stop.clone().drop_guard();
-        serve(settings.serve, stop, Some(ready)).await
-    };
-    let (serving, submitted) = tokio::join!(serve, submit);
-    served.cancel();
-    let simulated = tasks.wait().await;
-    serving.and(submitted).and(simulated)
-}
-
-/// Submits what was read as a client would, once calls are served. A failure stops the process.
-async fn submit(
-    address: oneshot::Receiver<SocketAddr>,
-    submission: Option<Submit>,
-    exit: bool,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let (Some(submission), Ok(address)) = (submission, address.await) else {
-        return Ok(());
-    };
-    let server = format!("http://{address}");
-    let mut out = std::io::stdout();
-    tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        result = submission.run(&server, &mut out) => {
-            if exit || result.is_err() {
-                stop.cancel();
-            }
-            result.map(drop)
         }
     }
 }

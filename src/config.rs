@@ -52,11 +52,17 @@ pub struct Serve {
     #[arg(long, env = "REGISTRAR_LISTEN", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
 
-    /// Where health is told over HTTP
+    /// Where health and metrics are told over HTTP
     #[arg(long, env = "REGISTRAR_ADMIN_LISTEN", default_value = "127.0.0.1:9464")]
     pub admin_listen: SocketAddr,
 
-    /// How long calls and steps in flight may take to finish once the process is told to stop
+    /// How long the process serves on once it is told to stop and not ready any more, so that
+    /// balancers notice. It takes no new steps meanwhile
+    #[arg(long, env = "REGISTRAR_DRAIN_DELAY", default_value = "1s",
+          value_parser = humantime::parse_duration)]
+    pub drain_delay: Duration,
+
+    /// How long calls and steps in flight may take to finish after that
     #[arg(long, env = "REGISTRAR_GRACE", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub grace: Duration,
@@ -70,6 +76,10 @@ pub struct Serve {
     /// something in front of this does TLS
     #[arg(long, env = "REGISTRAR_PLAIN_TEXT")]
     pub plain_text: bool,
+
+    /// What is exported.
+    #[command(flatten)]
+    pub export: telemetry::Export,
 
     /// The rooms.
     #[command(flatten)]
@@ -199,14 +209,14 @@ impl Config {
     fn checked(mut self) -> Result<Self, clap::Error> {
         match &mut self.command {
             Command::Serve(serve) => {
-                database_url(&mut serve.rooms.store);
+                surroundings(serve);
                 check(serve.rooms.upstream.check())?;
                 check(serve.check())?;
             }
             Command::Migrate(migrate) => database_url(&mut migrate.store),
             Command::Simulate(simulate) => check(simulate.simulator.check())?,
             Command::Dev(dev) => {
-                database_url(&mut dev.serve.rooms.store);
+                surroundings(&mut dev.serve);
                 check(dev.simulator.check())?;
                 check(dev.check_submit())?;
                 check(dev.serve.check())?;
@@ -260,6 +270,8 @@ impl Serve {
             ("export-patience", self.rooms.credentials.export_patience),
             ("upload-idle", service.upload_idle),
             ("probe-every", worker.probe_every),
+            ("metrics-every", self.export.metrics_every),
+            ("max-connection-age", service.max_connection_age),
         ] {
             if every < short {
                 return Err(format!("--{name} must be at least 1ms"));
@@ -277,6 +289,13 @@ impl Serve {
 
 fn check(result: Result<(), String>) -> Result<(), clap::Error> {
     result.map_err(|text| Config::command().error(ErrorKind::ValueValidation, text))
+}
+
+/// What the environment says to `serve` under names that are not ours.
+fn surroundings(serve: &mut Serve) {
+    database_url(&mut serve.rooms.store);
+    let collector = std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT");
+    serve.export.by_environment = collector.is_some_and(|url| !url.is_empty());
 }
 
 /// `DATABASE_URL` is what other tools call it.

@@ -8,15 +8,8 @@ use registrar::{
 };
 
 fn main() -> ExitCode {
-    let config = match Config::read(std::env::args_os()) {
-        Ok(config) => config,
-        Err(error) => return config::refuse(&error),
-    };
-    match app::run(config) {
-        Ok(code) => code,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
+    match Config::read(std::env::args_os()) {
+        Ok(config) => app::run(config),
+        Err(error) => config::refuse(&error),
     }
 }

@@ -11,24 +11,35 @@ mod simulator_docs;
 /// the rooms (`config.rs`) counts as a room of its own.
 const ARROWS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
-    ("store", &["domain"]),
-    ("upstream", &["domain"]),
+    ("store", &["domain", "telemetry"]),
+    ("upstream", &["domain", "telemetry"]),
     // It seals what others store, and stores nothing.
     ("vault", &["domain"]),
-    ("hub", &["domain", "store"]),
-    ("lanes", &["domain", "store", "upstream"]),
-    ("worker", &["domain", "store", "upstream", "lanes", "vault"]),
+    ("hub", &["domain", "store", "telemetry"]),
+    ("lanes", &["domain", "store", "upstream", "telemetry"]),
+    (
+        "worker",
+        &["domain", "store", "upstream", "lanes", "vault", "telemetry"],
+    ),
     ("credentials", &["domain", "store", "upstream", "lanes"]),
     // It looks at an account before there is a database.
     ("doctor", &["domain", "upstream"]),
     (
         "service",
-        &["domain", "store", "hub", "credentials", "vault", "proto"],
+        &[
+            "domain",
+            "store",
+            "hub",
+            "credentials",
+            "vault",
+            "proto",
+            "telemetry",
+        ],
     ),
     // It meets the rest on the wire, so that one wrong rule cannot flatter both sides.
     ("simulator", &[]),
     ("cli", &["proto"]),
-    ("admin", &["domain", "store", "hub"]),
+    ("admin", &["domain", "store", "hub", "telemetry"]),
     ("dev", &[]),
     ("telemetry", &[]),
     // Rooms define their own settings; this gathers them.
@@ -58,7 +69,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
 const JOINERS: [&str; 3] = ["app", "lib", "main"];
 
 /// Where each of these crates is spoken, and nowhere else.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("sqlx", &["store", "dev"]),
     ("reqwest", &["upstream"]),
     ("aho_corasick", &["upstream"]),
@@ -69,6 +80,11 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("tokio_rustls", &["service"]),
     ("x509_parser", &["service"]),
     ("toml", &["service"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry"]),
+    ("prometheus", &["telemetry"]),
 ];
 
 /// A file longer than this says more than one thing.

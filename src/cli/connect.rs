@@ -89,7 +89,8 @@ async fn connect_for(
     }
 }
 
-fn endpoint(
+/// How a server is spoken to.
+pub(super) fn endpoint(
     address: &Address,
     credentials: &Credentials,
     each: Duration,

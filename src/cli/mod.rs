@@ -24,6 +24,7 @@ mod follow;
 mod genuine;
 mod get;
 mod header;
+mod health;
 mod json;
 mod lines;
 mod list;
@@ -67,6 +68,7 @@ pub use self::{
     export::{Export, Format},
     find::Find,
     get::Get,
+    health::Health,
     list::List,
     options::{Connection, Output, Repeat, Stay},
     quota::Quota,
@@ -104,6 +106,8 @@ pub enum Command {
     Explain(Explain),
     /// Tell the level and use of each quota
     Quota(Quota),
+    /// Tell whether a server is ready for calls, in one line and by the exit code
+    Health(Health),
 }
 
 impl Command {
@@ -122,6 +126,7 @@ impl Command {
             Self::Cancel(it) => &mut it.connection,
             Self::Explain(it) => &mut it.connection,
             Self::Quota(it) => &mut it.connection,
+            Self::Health(it) => &mut it.connection,
         };
         &mut connection.credentials
     }
@@ -181,6 +186,7 @@ async fn done(command: Command, out: &mut impl Write, parting: &Parting) -> anyh
         Command::Cancel(cancel) => cancel.run(out, parting).await,
         Command::Explain(explain) => explain.run(out).await,
         Command::Quota(quota) => quota.run(out).await,
+        Command::Health(health) => health.run(out).await,
     };
     let ended = ended.and_then(|ended| Printer::new(out, Output::Text).flush().map(|()| ended));
     match ended {

@@ -84,6 +84,19 @@ impl Outcome {
         self as i8
     }
 
+    /// The word that callers see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Valid => "VALID",
+            Self::Invalid => "INVALID",
+            Self::Created => "CREATED",
+            Self::Failed => "FAILED",
+            Self::Unknown => "UNKNOWN",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
     /// The outcome that a letter stands for.
     pub fn from_letter(letter: i8) -> Result<Self, Corrupt> {
         Self::ALL

@@ -81,6 +81,8 @@ pub struct InPhase {
     pub failing: i64,
     /// When the first of them is due.
     pub due_at: Option<OffsetDateTime>,
+    /// Since when the first of them awaits a result.
+    pub since: Option<OffsetDateTime>,
 }
 
 /// What the upstream refuses for a reason that reaches further than one call.
@@ -99,6 +101,9 @@ pub struct Block {
     /// When it is tried again.
     pub probe_at: OffsetDateTime,
 }
+
+/// The code of a call that had no answer with one.
+pub const NO_ANSWER: &str = "NO_ANSWER";
 
 /// The latest call of an apply, if it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,11 +176,24 @@ pub fn waiting(
         .iter()
         .filter(|one| one.phase.lane().is_some())
         .min_by_key(|one| one.due_at)?;
+    let (kind, text) = goes_on(next);
+    Some(Waiting {
+        kind,
+        text,
+        until: next.due_at,
+    })
+}
+
+/// What rounds wait for that nothing is in the way of.
+fn goes_on(next: &InPhase) -> (WaitKind, String) {
+    use WaitKind as K;
     let rounds = match next.rounds {
         1 => "1 round".to_owned(),
         rounds => format!("{rounds} rounds"),
     };
-    let (kind, text) = match next.phase {
+    let since = next.since.map(|since| format!(" since {}", minute(since)));
+    let since = since.unwrap_or_default();
+    match next.phase {
         Phase::Check | Phase::CheckImport => (
             K::Quota,
             format!("{rounds} of devices wait for their turn to be checked"),
@@ -186,15 +204,23 @@ pub fn waiting(
         ),
         Phase::Checking => (
             K::Upstream,
-            format!("the upstream is checking {rounds} of devices"),
+            format!(
+                "the upstream is checking {rounds} of devices{since}. There is nothing to do: a \
+                 check that takes too long is asked anew"
+            ),
         ),
         Phase::Registering | Phase::Creating | Phase::Importing | Phase::Imported => (
             K::Upstream,
-            format!("the upstream is creating {rounds} of devices"),
+            format!(
+                "the upstream is creating {rounds} of devices{since}. There is nothing to do: \
+                 after a creation that takes too long its devices are UNKNOWN and asked after"
+            ),
         ),
         Phase::Unknown | Phase::Lookup => (
             K::Reconcile,
-            format!("the upstream has not said what became of {rounds} of devices; it is asked on"),
+            format!(
+                "the upstream has not said what became of {rounds} of devices{since}; it is asked on"
+            ),
         ),
         Phase::Counting
         | Phase::Listing
@@ -205,24 +231,23 @@ pub fn waiting(
             K::Quota,
             format!("the results of {rounds} of devices are being read"),
         ),
-    };
-    Some(Waiting {
-        kind,
-        text,
-        until: next.due_at,
-    })
+    }
 }
 
 fn blocked(block: &Block) -> Option<Waiting> {
     let (kind, remedy) = match block.scope {
-        FailureScope::Account => (WaitKind::BlockedAccount, "Mend the account or its key"),
+        FailureScope::Account => (
+            WaitKind::BlockedAccount,
+            "Mend what it names, the account or its access key",
+        ),
         FailureScope::Lane => (
             WaitKind::BlockedAction,
-            "Permit the action to the access key",
+            "Permit the action to the access key, by a RAM policy of its user",
         ),
         FailureScope::Product => (
             WaitKind::BlockedProduct,
-            "Make the product and its instance available",
+            "Make the product and its instance available to the account, or cancel the apply and \
+             submit it with the right ones",
         ),
         FailureScope::Call | FailureScope::Clock => return None,
     };
@@ -235,24 +260,65 @@ fn blocked(block: &Block) -> Option<Waiting> {
 }
 
 fn after_failure(phases: &[InPhase], failure: &LastFailure) -> Option<Waiting> {
-    let said = said(&failure.action, &failure.code, &failure.message);
-    let text = match failure.scope {
-        FailureScope::Clock => {
-            format!("{said}. Set the clock of the server; it goes on by itself")
-        }
-        FailureScope::Call if phases.iter().any(|one| one.failing > 0) => {
-            format!("{said}. It is tried again")
-        }
+    let LastFailure {
+        action,
+        code,
+        message,
+        ..
+    } = failure;
+    let said = said(action, code, message);
+    let message = message.trim_end_matches('.');
+    let waits = phases.iter().any(|one| one.failing > 0);
+    let (kind, text) = match failure.scope {
+        FailureScope::Clock => (
+            WaitKind::Retry,
+            format!(
+                "{said}. Set the clock of the server, for instance by NTP; it goes on by itself"
+            ),
+        ),
+        FailureScope::Call if failure.is_throttled() => (
+            WaitKind::Quota,
+            format!(
+                "{said}. The quota of the account is used up, perhaps by others; it is tried again \
+                 by itself. If it lasts, lower --quota-share or have the quota raised"
+            ),
+        ),
+        FailureScope::Call if waits && code == NO_ANSWER => (
+            WaitKind::Retry,
+            format!(
+                "{action} had no answer of the upstream that can be used: {message}. It is tried \
+                 again by itself. If it lasts, look at the status of the upstream, and at the \
+                 network and a proxy on the way there"
+            ),
+        ),
+        FailureScope::Call if waits => (
+            WaitKind::Retry,
+            format!("{said}. It is tried again by itself"),
+        ),
         // What blocked more than the call is told by the block, while it stands.
         FailureScope::Call | FailureScope::Account | FailureScope::Lane | FailureScope::Product => {
             return None;
         }
     };
     Some(Waiting {
-        kind: WaitKind::Retry,
+        kind,
         text,
         until: phases.iter().filter_map(|one| one.due_at).min(),
     })
+}
+
+impl LastFailure {
+    /// Whether the quota was all that was in the way. Throttling has many codes, which begin alike.
+    fn is_throttled(&self) -> bool {
+        self.code.starts_with("Throttling")
+    }
+}
+
+/// A time as people read it.
+fn minute(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    let (date, hour, minute) = (at.date(), at.hour(), at.minute());
+    format!("{date} {hour:02}:{minute:02} UTC")
 }
 
 fn said(action: &str, code: &str, message: &str) -> String {
@@ -261,121 +327,4 @@ fn said(action: &str, code: &str, message: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Option<OffsetDateTime> {
-        OffsetDateTime::from_unix_timestamp(seconds).ok()
-    }
-
-    fn phase(phase: Phase, failing: i64, due: i64) -> InPhase {
-        InPhase {
-            phase,
-            rounds: 2,
-            failing,
-            due_at: at(due),
-        }
-    }
-
-    fn failure(scope: FailureScope) -> LastFailure {
-        LastFailure {
-            action: "BatchCheckDeviceNames".into(),
-            code: "Throttling".into(),
-            message: "slow down".into(),
-            scope,
-        }
-    }
-
-    #[test]
-    fn an_apply_waits_for_what_will_move_it_first() {
-        let phases = [phase(Phase::Check, 0, 20), phase(Phase::Creating, 0, 10)];
-
-        let told = waiting(ApplyStatus::Create, &Counts::default(), &phases, None, None).unwrap();
-
-        assert_eq!((told.kind, told.until), (WaitKind::Upstream, at(10)));
-    }
-
-    #[test]
-    fn a_block_is_named_with_its_scope() {
-        let phases = [phase(Phase::Check, 0, 20)];
-        for (scope, kind) in [
-            (FailureScope::Account, WaitKind::BlockedAccount),
-            (FailureScope::Lane, WaitKind::BlockedAction),
-            (FailureScope::Product, WaitKind::BlockedProduct),
-        ] {
-            let block = Block {
-                scope,
-                action: "BatchCheckDeviceNames".into(),
-                code: "Forbidden.RAM".into(),
-                message: "not permitted".into(),
-                since: at(10).unwrap(),
-                probe_at: at(40).unwrap(),
-            };
-            let told = waiting(
-                ApplyStatus::Check,
-                &Counts::default(),
-                &phases,
-                Some(&block),
-                Some(&failure(scope)),
-            )
-            .unwrap();
-            assert_eq!((told.kind, told.until), (kind, at(40)));
-            assert!(told.text.contains("Forbidden.RAM: not permitted"));
-
-            // A refusal that is lifted is not waited for.
-            let told = waiting(
-                ApplyStatus::Check,
-                &Counts::default(),
-                &phases,
-                None,
-                Some(&failure(scope)),
-            )
-            .unwrap();
-            assert_eq!(told.kind, WaitKind::Quota);
-        }
-    }
-
-    #[test]
-    fn a_failure_that_is_over_is_not_waited_for() {
-        let failure = failure(FailureScope::Call);
-        let told = |failing| {
-            let phases = [phase(Phase::Check, failing, 20)];
-            waiting(
-                ApplyStatus::Check,
-                &Counts::default(),
-                &phases,
-                None,
-                Some(&failure),
-            )
-            .unwrap()
-            .kind
-        };
-
-        assert_eq!(told(0), WaitKind::Quota);
-        assert_eq!(told(1), WaitKind::Retry);
-    }
-
-    #[test]
-    fn a_settled_apply_waits_for_a_caller_or_for_nothing() {
-        for &status in ApplyStatus::ALL.iter().filter(|status| status.is_settled()) {
-            let kind = waiting(status, &Counts::default(), &[], None, None).map(|told| told.kind);
-            let expected = match status {
-                ApplyStatus::CreateSuccess | ApplyStatus::Cancelled => None,
-                _ => Some(WaitKind::Caller),
-            };
-            assert_eq!(kind, expected, "{status}");
-        }
-    }
-
-    #[test]
-    fn what_a_caller_can_do_is_said_of_these_devices() {
-        let told = |status, counts| {
-            let waiting = waiting(status, &Counts::from_array(counts), &[], None, None);
-            waiting.unwrap().text
-        };
-
-        assert!(told(ApplyStatus::CheckFailed, [0, 1, 1, 0, 0, 0, 0]).contains("skip_invalid"));
-        assert!(!told(ApplyStatus::CheckFailed, [0, 0, 2, 0, 0, 0, 0]).contains("skip_invalid"));
-        assert!(told(ApplyStatus::CreateFailed, [0, 0, 0, 0, 0, 2, 0]).contains("asked once more"));
-    }
-}
+mod tests;

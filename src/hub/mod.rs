@@ -31,6 +31,7 @@ use self::{blocks::Seen, outage::Outage, topics::Topics};
 use crate::{
     domain::{Apply, ApplyId},
     store::{EVENTS, Error, Store},
+    telemetry::metrics,
 };
 
 pub use self::{blocks::Blocks, watch::Watch};
@@ -205,11 +206,14 @@ impl Shared {
     async fn look(&self, blocks_too: bool) -> Result<bool, Error> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let seen = self.topics.cursors();
-        let events = match seen.is_empty() {
-            true => Vec::new(),
-            false => self.store.each_event_after(&seen).await?,
+        let (events, ages) = match seen.is_empty() {
+            true => (Vec::new(), Vec::new()),
+            false => self.store.each_event_with_age(&seen).await?,
         };
         self.topics.dispatch(&events);
+        for age in ages {
+            metrics().watch_lag.record(age, []);
+        }
         if blocks_too && !seen.is_empty() {
             let at = Instant::now();
             self.blocks.update(self.store.standing_blocks().await?, at);

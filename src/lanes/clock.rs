@@ -11,6 +11,8 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
+use crate::telemetry::metrics;
+
 /// How long a refused clock takes no permits before one call measures it again.
 const MEASURE_EVERY: Duration = Duration::from_secs(60);
 
@@ -41,6 +43,9 @@ impl Clock {
 
     /// Learns from an answer at `now`: whether it refuses the clock, or was given in spite of it.
     pub(super) fn heed(&self, refused: bool, now: Instant) {
+        metrics()
+            .clock_accepted
+            .set(f64::from(u8::from(!refused)), []);
         if refused {
             *self.lock() = now;
             if self.accepted.send_replace(false) {

@@ -61,10 +61,6 @@ impl Lanes {
         match &answer.outcome {
             Err(error) if error.throttled() => {
                 let pause = error.retry_after.unwrap_or(THROTTLED);
-                tracing::warn!(
-                    lane = lane.as_str(),
-                    "the upstream throttled a call; the lane slows down"
-                );
                 self.store.slow_down(lane, pause).await
             }
             _ => Ok(()),

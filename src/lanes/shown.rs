@@ -1,7 +1,10 @@
 //! What the log of calls shows of an answer.
 
 use crate::{
-    domain::{Lane, waiting::FailureScope},
+    domain::{
+        Lane,
+        waiting::{FailureScope, NO_ANSWER},
+    },
     store::CallMade,
     upstream::{
         Answer, Checked, CheckedImport, Credentials, Found, Imported, Page, Phase as P,
@@ -14,7 +17,7 @@ pub fn made<T: Shown>(lane: Lane, upstream_apply: Option<i64>, answer: &Answer<T
     let (result, message, scope) = match &answer.outcome {
         Ok(ok) => (ok.result(), None, None),
         Err(error) => (
-            error.code.clone().unwrap_or_else(|| "NO_ANSWER".to_owned()),
+            error.code.clone().unwrap_or_else(|| NO_ANSWER.to_owned()),
             Some(error.message.clone()),
             Some(scope(error.scope)),
         ),

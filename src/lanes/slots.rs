@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::Lanes;
-use crate::{domain::Lane, store};
+use crate::{domain::Lane, store, telemetry::metrics};
 
 /// The time in which one call may be sent.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,8 @@ impl Lanes {
             .permits(lane, count, spacing, lead, slack)
             .await?;
         let answered = Instant::now();
+        let spaced = permits.spacing.as_secs_f64();
+        metrics().lane_spacing.set(spaced, [lane.as_str()]);
         if self.slack.learn(answered - asked, window) {
             tracing::warn!(
                 lane = lane.as_str(),
@@ -99,6 +101,7 @@ impl Lanes {
 
     /// Learns from a slot that nobody came in time to use.
     pub fn missed(&self, lane: Lane, slot: Slot) {
+        metrics().slots_missed.add(1, [lane.as_str()]);
         let late = Instant::now().saturating_duration_since(slot.open);
         self.slack.learn(late, self.options.window(lane));
     }

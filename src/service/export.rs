@@ -17,15 +17,16 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::Instrument as _;
 
-use super::{Service, access::Pass, answer, asked, status};
+use super::{Service, access::Pass, answer, asked, status, watched::Streamed};
 use crate::{
     credentials::{self, Credential, Reading},
     domain::{ApplyId, Caller, Ordinal, Outcome, Right, caller::Act},
     proto as pb,
     store::{AuditEntry, DeviceRow, Store},
+    telemetry::trace,
 };
 
 /// Devices of one message. Promised in the proto; with long reasons some 500 kB.
@@ -86,7 +87,8 @@ impl Service {
         };
         let (messages, received) = mpsc::channel(AHEAD);
         let mut task = JoinSet::new();
-        task.spawn(reader.run(wanted.from, messages).in_current_span());
+        let reading = trace::carried(reader.run(wanted.from, messages));
+        task.spawn(reading.in_current_span());
         let export = Export {
             apply: apply.id,
             received,
@@ -98,9 +100,16 @@ impl Service {
                 .boxed()
                 .shared(),
             stop: self.stop.clone(),
+            streamed: Streamed::new("ExportDevices"),
         };
         Ok(stream::try_unfold(export, |mut export| async move {
-            Ok(export.next().await?.map(|message| (message, export)))
+            let message = export.next().await;
+            match &message {
+                Ok(Some(_)) => {}
+                Ok(None) => export.streamed.ends(Code::Ok),
+                Err(status) => export.streamed.ends(status.code()),
+            }
+            Ok(message?.map(|message| (message, export)))
         })
         .boxed())
     }
@@ -119,6 +128,7 @@ struct Export {
     /// Over once the caller may not have this any more.
     ended: Shared<BoxFuture<'static, ()>>,
     stop: CancellationToken,
+    streamed: Streamed,
 }
 
 impl Export {
@@ -186,11 +196,12 @@ impl Reader {
     ) -> Result<(), Status> {
         let (apply, patience) = (self.apply, self.patience);
         let mut end = from;
-        let mut ready = self.read(from).await?;
+        let part = || trace::part("export chunk", apply.0);
+        let mut ready = self.read(from).instrument(part()).await?;
         while let Some(chunk) = ready {
             let (taken, read) = tokio::join!(
                 hand_over(apply, chunk.messages, &messages, patience),
-                self.read(chunk.next)
+                self.read(chunk.next).instrument(part())
             );
             taken?;
             end = end.max(chunk.end);

@@ -8,7 +8,7 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::proto::registrar_service_server::RegistrarServiceServer;
+use crate::{proto::registrar_service_server::RegistrarServiceServer, telemetry::metrics};
 
 /// What is told under: the whole server, and the API.
 const NAMES: [&str; 2] = [
@@ -37,6 +37,7 @@ impl Health {
     /// Tells SERVING or NOT_SERVING from now on. A server that is stopping stays NOT_SERVING.
     pub async fn set_ready(&self, ready: bool) {
         if !self.stopping.is_cancelled() {
+            metrics().ready.set(f64::from(u8::from(ready)), []);
             self.tell(if ready {
                 ServingStatus::Serving
             } else {

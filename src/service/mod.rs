@@ -20,6 +20,8 @@ mod find;
 mod health;
 mod imports;
 mod list;
+mod methods;
+mod observed;
 mod packed;
 mod page_token;
 mod quota;
@@ -35,6 +37,7 @@ mod transport;
 mod upload;
 mod waits;
 mod watch;
+mod watched;
 
 use std::{sync::Arc, time::Duration};
 
@@ -131,6 +134,45 @@ pub struct Options {
         value_parser = humantime::parse_duration
     )]
     pub call_timeout: Duration,
+
+    /// After how long a connection, give or take a tenth, takes no more calls, and a watch, some
+    /// tenths later, ends with UNAVAILABLE to be taken up again. So watches move to servers that
+    /// came later
+    #[arg(
+        long,
+        env = "REGISTRAR_MAX_CONNECTION_AGE",
+        default_value = "30m",
+        value_parser = humantime::parse_duration
+    )]
+    pub max_connection_age: Duration,
+}
+
+impl Options {
+    /// The age of the connections of one server, so that those of others end at other times.
+    fn connection_age(&self) -> Duration {
+        self.max_connection_age
+            .mul_f64(rand::random_range(0.9..1.1))
+    }
+
+    /// The age of one watch. Its connection is older by then, so it is taken up again on another
+    /// one; and a thousand that began together do not end together.
+    fn watch_age(&self) -> Duration {
+        self.max_connection_age
+            .mul_f64(rand::random_range(1.1..1.3))
+    }
+}
+
+/// What calls are answered with.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each room documents its own")]
+pub struct Means {
+    pub store: Store,
+    /// Feeds watches.
+    pub hub: Hub,
+    pub vault: Vault,
+    pub credentials: Credentials,
+    /// Says who may call.
+    pub access: Access,
 }
 
 /// Answers the calls of the API.
@@ -153,19 +195,6 @@ pub struct Service {
     exports: Arc<Semaphore>,
     waits: Arc<waits::Waits>,
     uploads: upload::Uploads,
-}
-
-/// What calls are answered with.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "each room documents its own")]
-pub struct Means {
-    pub store: Store,
-    /// Feeds watches.
-    pub hub: Hub,
-    pub vault: Vault,
-    pub credentials: Credentials,
-    /// Says who may call.
-    pub access: Access,
 }
 
 impl Service {

@@ -15,8 +15,8 @@ use tonic::{body::Body, server::NamedService, transport::Server};
 use tower::layer::layer_fn;
 
 use super::{
-    Health, MAX_SMALL_MESSAGE, Service, Tls, access::Guard, submissions::Api, tls::incoming,
-    transport::Transport, upload,
+    Health, MAX_SMALL_MESSAGE, Service, Tls, access::Guard, observed::Observed, submissions::Api,
+    tls::incoming, transport::Transport, upload,
 };
 use crate::proto::DESCRIPTORS;
 
@@ -65,8 +65,9 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(options.streams_per_connection)
+        .max_connection_age(options.connection_age())
         .layer(layer_fn(|services| {
-            Transport::new(services, options.call_timeout)
+            Observed::new(Transport::new(services, options.call_timeout))
         }))
         .add_service(Guard {
             service: service.clone(),

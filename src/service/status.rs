@@ -132,6 +132,19 @@ pub(super) fn stopping(apply: ApplyId, seen: i64) -> Status {
     unavailable("SERVER_STOPPING", &message, metadata)
 }
 
+/// A watch has lasted as long as its connection, and goes on with another one.
+pub(super) fn moving_on(apply: ApplyId, seen: i64) -> Status {
+    let metadata = [
+        ("apply_id", apply.to_string()),
+        ("after_revision", seen.to_string()),
+    ];
+    let message = format!(
+        "this connection is old; watch apply {apply} again with after_revision {seen}, nothing is \
+         missed"
+    );
+    unavailable("CONNECTION_TOO_OLD", &message, metadata)
+}
+
 /// A fault of ours, logged where it was found.
 pub(super) fn internal() -> Status {
     Status::with_error_details(Code::Internal, "internal error", info("INTERNAL", []))
@@ -253,6 +266,7 @@ mod tests {
             invalid(vec![FieldViolation::new("devices", "is empty")], 0),
             from_the_future(APPLY, 9, 4),
             stopping(APPLY, 3),
+            moving_on(APPLY, 3),
             stopping_export(APPLY, 3),
             no_credentials(APPLY, 3, "Forbidden.RAM"),
             not_taken(APPLY, 3),

@@ -7,6 +7,7 @@ use super::{Service, answer, convert, requests, status};
 use crate::{
     domain::{AfterCheck, Caller, Right},
     proto as pb,
+    telemetry::{metrics, trace},
 };
 
 /// The right that an apply needs besides for its last device, since it goes on to be registered.
@@ -48,11 +49,13 @@ impl Service {
             None => None,
         };
         self.seal(&mut submission)?;
-        let stored = self.store.submit(caller, &submission, key.as_ref()).await;
+        let storing = self.store.submit(caller, &submission, key.as_ref());
+        let stored = metrics().submission.time([], storing).await;
         let (apply, now) = stored.map_err(status::of)?;
         Span::current()
             .record("apply.id", display(apply.id))
             .record("apply.size", submission.len());
+        trace::about_apply(apply.id.0);
         tracing::info!(invalid = submission.refused(), status = %now.status, "devices submitted");
         Ok(pb::CheckDevicesResponse {
             apply: Some(answer::apply(&apply, &now)),

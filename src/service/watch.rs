@@ -8,14 +8,16 @@ use futures_util::{
     stream,
     stream::BoxStream,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
+use tracing::{Instrument as _, Span};
 
 use super::{
     Service,
     access::{Pass, revoked},
     answer, convert, status,
+    watched::Watched,
 };
 use crate::{
     domain::{Apply, ApplyId, Caller, Right, Snapshot, apply::Until},
@@ -53,10 +55,27 @@ impl Service {
             heartbeat: self.options.heartbeat,
             service: self.clone(),
             stop,
+            moves_on: Instant::now() + self.options.watch_age(),
+            watched: Watched::new(),
         };
+        // What is logged while it lasts names the call; its trace ends here.
+        let call = Span::current();
         // One message is made at a time, when the transport has room for it.
-        Ok(stream::try_unfold(watch, |mut watch| async move {
-            Ok(watch.next().await?.map(|message| (message, watch)))
+        Ok(stream::try_unfold(watch, move |mut watch| {
+            let next = async move {
+                let message = watch.next().await;
+                match &message {
+                    Ok(message) => watch.watched.heed(message.as_ref()),
+                    Err(error) if error.code() == Code::Unauthenticated => {
+                        watch.watched.ends("barred");
+                    }
+                    Err(_) if watch.stop.is_cancelled() => watch.watched.ends("stopping"),
+                    Err(_) if watch.moves_on <= Instant::now() => watch.watched.ends("moved"),
+                    Err(_) => watch.watched.ends("failed"),
+                }
+                Ok(message?.map(|message| (message, watch)))
+            };
+            next.instrument(call.clone())
         })
         .boxed())
     }
@@ -89,6 +108,9 @@ struct Watch {
     heartbeat: Duration,
     service: Service,
     stop: CancellationToken,
+    /// When it is taken up again elsewhere.
+    moves_on: Instant,
+    watched: Watched,
 }
 
 /// Where a watch stands after the last event sent.
@@ -114,6 +136,9 @@ impl Watch {
             biased;
             () = stop.cancelled() => Err(status::stopping(self.apply.id, self.seen)),
             () = ended => Err(revoked(self.apply.id, self.seen)),
+            () = sleep_until(self.moves_on), if is_abreast => {
+                Err(status::moving_on(self.apply.id, self.seen))
+            }
             event = self.next_event() => {
                 Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
             }

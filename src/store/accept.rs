@@ -14,6 +14,8 @@ use crate::domain::{
 impl Store {
     /// Has the valid devices of a checked apply registered, or the failed ones of a registered one
     /// again. An apply that is being registered, or was, is returned unchanged otherwise.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "accept"))]
     pub async fn accept(
         &self,
         caller: &Caller,

@@ -12,6 +12,8 @@ use crate::domain::{
 impl Store {
     /// Has nothing unsent of an apply sent any more, and ends at once every round that was not asked
     /// to register, fencing its lease. An apply that is past cancelling is returned unchanged.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "cancel"))]
     pub async fn cancel(
         &self,
         caller: &Caller,

@@ -70,6 +70,10 @@ pub struct Claim {
     pub cancelling: bool,
     /// What the secrets of an import are sealed with, itself sealed.
     pub data_key: Option<Vec<u8>>,
+    /// How long it had been due.
+    pub late: Duration,
+    /// The call that submitted its apply, for traces.
+    pub traceparent: Option<String>,
 }
 
 /// What a lane has to do.
@@ -124,7 +128,7 @@ impl Store {
         let row = sqlx::query!(
             r#"
             WITH turn AS (
-                SELECT apply_id, round_no, intent_at, product, turn_at
+                SELECT apply_id, round_no, intent_at, product, turn_at, due_at
                 FROM rounds
                 WHERE account = $1 AND lane = $2 AND due_at <= now()
                   AND NOT (SELECT lane_is_held($1, $2))
@@ -188,7 +192,8 @@ impl Store {
                        FROM standing WHERE own) AS refused_for,
                       coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
                       r.product, a.product_key, a.iot_instance_id, a.import, a.cancelling,
-                      a.data_key
+                      a.data_key, a.traceparent,
+                      extract(epoch FROM now() - turn.due_at)::float8 AS "late!"
             "#,
             self.account,
             lane.as_str(),
@@ -236,6 +241,8 @@ impl Store {
             }),
             cancelling: row.cancelling,
             data_key: row.data_key,
+            late: past(row.late),
+            traceparent: row.traceparent,
         }))
     }
 }

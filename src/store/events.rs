@@ -1,5 +1,7 @@
 //! Reading what changed.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use super::{Error, Store};
@@ -24,7 +26,12 @@ pub(super) struct EventRow {
     pub(super) cancelled: i32,
     pub(super) cancelling: bool,
     pub(super) sealed: bool,
+    /// Seconds since it was written, where that was asked for.
+    pub(super) age: Option<f64>,
 }
+
+/// Events of applies, each of which may be unreadable.
+pub type Events = Vec<(ApplyId, Result<Snapshot, Corrupt>)>;
 
 impl TryFrom<EventRow> for (ApplyId, Snapshot) {
     type Error = Corrupt;
@@ -67,10 +74,15 @@ impl Store {
 
     /// The same, where an event that cannot be read (a newer version wrote a word that this one
     /// does not know) is an error in its place. One query for all applies.
-    pub async fn each_event_after(
+    pub async fn each_event_after(&self, seen: &[(ApplyId, i64)]) -> Result<Events, Error> {
+        Ok(self.each_event_with_age(seen).await?.0)
+    }
+
+    /// The same, and how long before they were read they were written.
+    pub async fn each_event_with_age(
         &self,
         seen: &[(ApplyId, i64)],
-    ) -> Result<Vec<(ApplyId, Result<Snapshot, Corrupt>)>, Error> {
+    ) -> Result<(Events, Vec<Duration>), Error> {
         let (ids, revisions): (Vec<i64>, Vec<i64>) =
             seen.iter().map(|(id, revision)| (id.0, *revision)).unzip();
         let rows = sqlx::query_as!(
@@ -78,7 +90,8 @@ impl Store {
             r#"SELECT e.apply_id, e.revision, e.status, e.at, e.cancelling, e.sealed,
                       e.total - e.valid - e.invalid - e.created - e.failed - e.unknown
                           - e.cancelled AS "pending!",
-                      e.valid, e.invalid, e.created, e.failed, e.unknown, e.cancelled
+                      e.valid, e.invalid, e.created, e.failed, e.unknown, e.cancelled,
+                      extract(epoch FROM clock_timestamp() - e.at)::float8 AS age
                FROM unnest($1::bigint[], $2::bigint[]) AS seen (apply_id, revision)
                CROSS JOIN LATERAL (
                    -- Bounded, so that no plan reads the whole table to join it.
@@ -97,8 +110,9 @@ impl Store {
         .await?;
         let read = rows.into_iter().map(|row| {
             let apply = ApplyId(row.apply_id);
-            (apply, row.try_into().map(|(_, event)| event))
+            let age = Duration::from_secs_f64(row.age.unwrap_or_default().max(0.0));
+            ((apply, row.try_into().map(|(_, event)| event)), age)
         });
-        Ok(read.collect())
+        Ok(read.unzip())
     }
 }

@@ -66,6 +66,8 @@ impl Store {
     /// Names are in no index (it would cost three quarters of storing them), so this looks through
     /// all that the caller sees, a bounded number for each page: a page may hold fewer than `limit`,
     /// even none, and there may be more. What others have stored changes no page.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "find"))]
     pub async fn find(
         &self,
         caller: &Caller,

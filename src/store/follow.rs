@@ -3,9 +3,9 @@
 use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
-use super::{Error, visible};
+use super::{Error, counted, visible};
 use crate::domain::{
-    ApplyId, ApplyStatus, Caller, Counts, Outcome, Snapshot,
+    ApplyId, ApplyStatus, Caller, Corrupt, Counts, Outcome, Snapshot,
     apply::{Rounds, Standing, decide},
 };
 
@@ -154,7 +154,9 @@ impl Locked {
     /// Writes the apply as it stands now, and the same as its next event.
     async fn write_event(&self, tx: &mut Transaction<'_, Postgres>) -> Result<Snapshot, Error> {
         let row = sqlx::query!(
-            r#"WITH now_is AS (
+            r#"WITH was AS (
+                   SELECT * FROM applies WHERE apply_id = $1
+               ), now_is AS (
                    UPDATE applies
                    SET status = $2, revision = revision + 1, updated_at = clock_timestamp(),
                        valid = $3, invalid = $4, created = $5, failed = $6, unknown = $7,
@@ -174,7 +176,12 @@ impl Locked {
                SELECT apply_id, revision, status, total, valid, invalid, created, failed, unknown,
                       cancelled, cancelling, sealed, updated_at
                FROM now_is
-               RETURNING revision, at"#,
+               RETURNING revision, at,
+                         (SELECT status FROM was) AS "status_before!",
+                         (SELECT ARRAY[total - valid - invalid - created - failed - unknown
+                                           - cancelled,
+                                       valid, invalid, created, failed, unknown, cancelled]
+                          FROM was) AS "counts_before!""#,
             self.id.0,
             self.standing.status.as_str(),
             self.standing.counts.of(Outcome::Valid),
@@ -189,6 +196,13 @@ impl Locked {
         )
         .fetch_one(&mut **tx)
         .await?;
+        let counts_before: Option<[i32; 7]> = row.counts_before.try_into().ok();
+        let before = counts_before
+            .filter(|_| row.revision > 1)
+            .map(|counts| Ok((row.status_before.parse()?, Counts::from_array(counts))))
+            .transpose()
+            .map_err(|corrupt: Corrupt| Error::from(corrupt))?;
+        counted::count(before, self.standing.status, &self.standing.counts);
         Ok(self.standing_at(row.revision, row.at))
     }
 }

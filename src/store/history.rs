@@ -57,6 +57,8 @@ impl Store {
     /// A call is dated when it was made and recorded when it has ended. So one that ends while
     /// pages are read may belong before the page that comes next, and is then in none of them;
     /// whatever was recorded when the first page was read is in one of them.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "history"))]
     pub async fn history(
         &self,
         caller: &Caller,
@@ -90,7 +92,7 @@ async fn events(
         EventRow,
         r#"SELECT cancelling, sealed, apply_id, revision, status, at,
                   total - valid - invalid - created - failed - unknown - cancelled AS "pending!",
-                  valid, invalid, created, failed, unknown, cancelled
+                  valid, invalid, created, failed, unknown, cancelled, NULL::float8 AS age
            FROM events
            WHERE apply_id = $1 AND ($2::timestamptz IS NULL OR (at, 1::bigint, revision) > ($2, $3, $4))
            ORDER BY at, revision LIMIT $5"#,

@@ -17,6 +17,8 @@ pub struct Filter {
 impl Store {
     /// Applies before a number (none: from the newest) that a caller sees and that pass a filter,
     /// newest first.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "applies"))]
     pub async fn applies(
         &self,
         caller: &Caller,

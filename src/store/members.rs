@@ -62,6 +62,8 @@ impl Members {
 
 impl Store {
     /// The open devices of a claimed round.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "members"))]
     pub async fn members(&self, claim: &Claim) -> Result<Members, Error> {
         let chunk_nos: Vec<i32> = match (claim.chunk_no, &claim.ordinals) {
             (Some(chunk_no), _) => vec![chunk_no],

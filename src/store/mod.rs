@@ -16,6 +16,7 @@ mod calls;
 mod cancel;
 mod chunk;
 mod claim;
+mod counted;
 mod creations;
 mod error;
 mod events;
@@ -36,6 +37,7 @@ mod requests;
 mod retention;
 mod retry;
 mod rewrap;
+mod state;
 mod submit;
 mod upload;
 mod visible;
@@ -56,7 +58,7 @@ pub use calls::BesideCall;
 pub use claim::{Claim, Intent, Look};
 pub use creations::Creation;
 pub use error::Error;
-pub use events::EVENTS;
+pub use events::{EVENTS, Events};
 pub use find::{Found, FoundPage, Place};
 pub use history::{Entry, Happened, Moment};
 pub use list::Filter;
@@ -69,6 +71,7 @@ pub use read::{DeviceRow, DevicesOfChunk, DevicesPage};
 pub use record::{CallMade, Record};
 pub use retention::Retention;
 pub use rewrap::WrappedKey;
+pub use state::{Connections, LaneState, State};
 pub use upload::Upload;
 
 /// The schema.
@@ -184,12 +187,6 @@ impl Store {
         } else {
             Ok(())
         }
-    }
-
-    /// Succeeds if the database answers.
-    pub async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
     }
 
     /// The bell of this store.

@@ -133,6 +133,8 @@ pub(super) async fn apply(
 
 impl Store {
     /// An apply as it stands.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "apply"))]
     pub async fn apply(&self, caller: &Caller, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
         let found = apply(&self.pool, caller, id).await?;
         found.ok_or(Error::NoSuchApply(id))
@@ -140,6 +142,8 @@ impl Store {
 
     /// Devices of an apply from an ordinal on, only those with one of `outcomes` unless it is
     /// empty. An unknown apply has none.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "devices"))]
     pub async fn devices(
         &self,
         caller: &Caller,
@@ -171,6 +175,8 @@ impl Store {
     /// Devices of one chunk from an ordinal on, up to `limit`, only those with one of `outcomes`
     /// unless it is empty: of the chunk that holds the ordinal, or of the first after it that has
     /// such devices. None if there is none. All of it is as of one time.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "devices_of_chunk"))]
     pub async fn devices_of_chunk(
         &self,
         caller: &Caller,

@@ -86,6 +86,8 @@ impl Record {
 impl Store {
     /// Records a step. Fails with [`Error::LeaseLost`], having written nothing, if another step has
     /// the round now.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "record"))]
     pub async fn record(
         &self,
         claim: &Claim,

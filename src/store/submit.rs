@@ -9,9 +9,12 @@ use super::{
     chunk::{Reasons, place},
     follow, labels, requests, seconds,
 };
-use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Outcome, RequestKey, Snapshot,
-    Submission, apply::Standing, caller::Act,
+use crate::{
+    domain::{
+        Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Outcome, RequestKey, Snapshot,
+        Submission, apply::Standing, caller::Act,
+    },
+    telemetry::trace,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -27,6 +30,19 @@ impl Store {
         submission: &Submission,
         key: Option<&RequestKey>,
     ) -> Result<(Apply, Snapshot), Error> {
+        self.submit_for(caller, submission, key, trace::traceparent())
+            .await
+    }
+
+    #[tracing::instrument(name = "submit", target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "submit"))]
+    async fn submit_for(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        key: Option<&RequestKey>,
+        call: Option<String>,
+    ) -> Result<(Apply, Snapshot), Error> {
         if let Some(answer) = self.answered(caller, key).await? {
             return Ok(answer);
         }
@@ -34,7 +50,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let counts = submission.counts();
         let apply = self
-            .insert_apply(&mut tx, caller, &submission.heading, &counts, true)
+            .insert_apply(&mut tx, caller, &submission.heading, &counts, true, call)
             .await?;
         // Before the bulk of the work, and waiting for whoever is at it with the same key.
         if let Some(key) = key
@@ -63,7 +79,8 @@ impl Store {
         Ok((apply, snapshot))
     }
 
-    /// An apply in CHECK, of devices that are about to be stored, or of a first upload.
+    /// An apply in CHECK, of devices that are about to be stored, or of a first upload, for a call
+    /// that its steps are to link to.
     pub(super) async fn insert_apply(
         &self,
         tx: &mut Transaction<'_, Postgres>,
@@ -71,13 +88,14 @@ impl Store {
         heading: &Heading,
         counts: &Counts,
         sealed: bool,
+        traceparent: Option<String>,
     ) -> Result<Apply, Error> {
         let row = sqlx::query!(
             r#"INSERT INTO applies (account, product_key, iot_instance_id, after_check, status,
                                     sealed, uploads, revision, total, invalid, labels, import,
-                                    data_key, tenant)
+                                    data_key, tenant, traceparent)
                VALUES ($1, $2, $3, $4, 'CHECK', $5, CASE WHEN $5 THEN 0 ELSE 1 END, 0, $6, $7,
-                       $8::text::jsonb, $9, $10, $11)
+                       $8::text::jsonb, $9, $10, $11, $12)
                RETURNING apply_id, created_at"#,
             self.account,
             heading.product_key,
@@ -90,6 +108,7 @@ impl Store {
             heading.import,
             heading.data_key,
             caller.tenant.as_str(),
+            traceparent,
         )
         .fetch_one(&mut **tx)
         .await?;

@@ -6,8 +6,11 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{Postgres, Transaction};
 
 use super::{AuditEntry, Error, Store, audit, follow::Locked, read, requests, submit};
-use crate::domain::{
-    Apply, ApplyId, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot, caller::Act,
+use crate::{
+    domain::{
+        Apply, ApplyId, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot, caller::Act,
+    },
+    telemetry::trace,
 };
 
 /// The right to go on with an upload, until a later stream has it.
@@ -28,13 +31,26 @@ impl Store {
         heading: &Heading,
         key: Option<&RequestKey>,
     ) -> Result<(Upload, Apply, Snapshot), Error> {
+        self.begin_upload_for(caller, heading, key, trace::traceparent())
+            .await
+    }
+
+    #[tracing::instrument(name = "begin_upload", target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "begin_upload"))]
+    async fn begin_upload_for(
+        &self,
+        caller: &Caller,
+        heading: &Heading,
+        key: Option<&RequestKey>,
+        call: Option<String>,
+    ) -> Result<(Upload, Apply, Snapshot), Error> {
         if let Some((apply, _)) = self.answered(caller, key).await? {
             return self.resume_upload(caller, apply.id).await;
         }
         let mut tx = self.pool.begin().await?;
         let none = Counts::default();
         let apply = self
-            .insert_apply(&mut tx, caller, heading, &none, false)
+            .insert_apply(&mut tx, caller, heading, &none, false, call)
             .await?;
         if let Some(key) = key
             && !requests::remember(&mut tx, caller, key, apply.id, 1).await?
@@ -56,6 +72,8 @@ impl Store {
     }
 
     /// Takes an upload over from whichever stream had it. One that is sealed is left as it is.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "resume_upload"))]
     pub async fn resume_upload(
         &self,
         caller: &Caller,
@@ -116,6 +134,8 @@ impl Store {
         self.store_chunk(caller, upload, last, true).await
     }
 
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "store_chunk"))]
     async fn store_chunk(
         &self,
         caller: &Caller,
@@ -149,6 +169,8 @@ impl Store {
 
     /// Where the first valid device of each of these names is in an apply, if it has one. Looks through
     /// all of its names, 1,000,000 in some 0.15 s, however many are asked for.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "first_of"))]
     pub async fn first_of(
         &self,
         id: ApplyId,

@@ -6,6 +6,7 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::bytes::Bytes;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::upstream::{
@@ -16,6 +17,7 @@ use crate::upstream::{
     clock::{self, Lesson},
     errors::{Error, Scope},
     heard::Heard,
+    observed,
     reading::Reply,
     signature::{Request, sha256},
 };
@@ -133,7 +135,13 @@ impl<T> Call<T> {
             date: date.unwrap_or_else(|| self.client.now()),
         });
         let asked = date.is_some() || self.stamp.is_some();
-        self.send_as(stamp, asked, deadline).await
+        let span = observed::span(&self.client, self.action);
+        let answer = self
+            .send_as(stamp, asked, deadline)
+            .instrument(span.clone())
+            .await;
+        observed::tell(&span, self.action, &answer);
+        answer
     }
 
     /// `asked` tells that the caller has chosen the date.

@@ -28,6 +28,7 @@ mod fuzz;
 mod heard;
 mod imports;
 mod loose;
+mod observed;
 mod options;
 mod product;
 mod reading;

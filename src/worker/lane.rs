@@ -7,9 +7,15 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 use super::Worker;
-use crate::{domain::Lane, lanes::Slot, store};
+use crate::{
+    domain::Lane,
+    lanes::Slot,
+    store,
+    telemetry::{metrics, trace},
+};
 
 /// How long a lane sleeps at most before it looks without being woken.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
@@ -61,8 +67,7 @@ impl LaneWorker {
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        let error = &error as &dyn StdError;
-                        tracing::error!(error, lane = self.lane.as_str(), "the lane cannot work");
+                        self.tell(&error);
                     }
                     PAUSE
                 }
@@ -72,6 +77,17 @@ impl LaneWorker {
                 () = tokio::time::sleep(pause) => {}
                 Ok(()) = wake.changed(), if !failing => {}
             }
+        }
+    }
+
+    fn tell(&self, error: &store::Error) {
+        let (lane, cause) = (self.lane.as_str(), error as &dyn StdError);
+        match error {
+            // The hub says aloud that the database is away; four lanes need not.
+            store::Error::Unreachable(_) => {
+                tracing::debug!(error = cause, lane, "the lane waits for the database");
+            }
+            _ => tracing::error!(error = cause, lane, "the lane cannot work"),
         }
     }
 
@@ -129,12 +145,22 @@ impl LaneWorker {
         };
         let worker = self.worker.clone();
         let lane = self.lane;
-        self.steps.spawn(async move {
+        let [traced, logged] = trace::step(
+            lane.as_str(),
+            claim.apply.0,
+            claim.round_no,
+            claim.traceparent.as_deref(),
+        );
+        metrics().step_delay.record(claim.late, [lane.as_str()]);
+        let step = async move {
             let _room = room;
+            let _in_flight = metrics().steps.one([lane.as_str()]);
             let (apply, round_no) = (claim.apply, claim.round_no);
-            match worker.step(lane, claim, slot).await {
+            let step = worker.step(lane, claim, slot);
+            match metrics().step.time([lane.as_str()], step).await {
                 Ok(()) => {}
                 Err(error @ store::Error::LeaseLost { .. }) => {
+                    metrics().lease_losses.add(1, [lane.as_str()]);
                     tracing::info!(apply.id = %apply, round.no = round_no, %error, "a step was overtaken");
                 }
                 Err(error) => {
@@ -147,7 +173,8 @@ impl LaneWorker {
                     );
                 }
             }
-        });
+        };
+        self.steps.spawn(step.instrument(logged).instrument(traced));
         Ok(true)
     }
 }

@@ -287,12 +287,17 @@ fn nothing_left() -> Judged {
 }
 
 fn log(claim: &Claim, lane: Lane, error: &Error) {
+    if error.scope == Scope::Clock && !error.clock_corrected {
+        // Told when it begins and when it ends.
+        return;
+    }
     tracing::warn!(
         apply.id = %claim.apply,
         round.no = claim.round_no,
         lane = lane.as_str(),
         verdict = ?error.verdict,
         scope = ?error.scope,
+        throttled = error.throttled(),
         error = error as &dyn StdError,
         "the upstream did not do as asked"
     );

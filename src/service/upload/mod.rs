@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 use tracing::{Instrument as _, field::Empty, info_span};
 
-use super::{Options, Service, access::Pass};
-use crate::proto as pb;
+use super::{Options, Service, access::Pass, watched::Streamed};
+use crate::{proto as pb, telemetry::trace};
 
 pub(super) use self::{
     refusal::with_next_ordinal,
@@ -73,11 +73,15 @@ impl Service {
             apply.id = Empty,
             upload.stream = Empty
         );
+        let mut streamed = Streamed::new("UploadDevices");
         let upload = async move {
             let _place = place;
-            stream::run(service, pass, parts, answer).await;
+            if let Some(code) = stream::run(service, pass, parts, answer).await {
+                streamed.ends(code);
+            }
         };
-        self.uploads.tasks.spawn(upload.instrument(span));
+        let upload = trace::carried(upload).instrument(span);
+        self.uploads.tasks.spawn(upload);
         Ok(ReceiverStream::new(answers).boxed())
     }
 }

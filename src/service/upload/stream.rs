@@ -4,8 +4,8 @@ use std::{pin::pin, time::Duration};
 
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
-use tracing::{Span, field::display};
+use tonic::{Code, Status, Streaming};
+use tracing::{Instrument as _, Span, field::display};
 
 use super::{
     asked::{self, Start},
@@ -16,18 +16,19 @@ use crate::{
     proto::{self as pb, upload_devices_request::Part},
     service::{Service, access::Pass, answer, imports, status, submit},
     store::{Error, Upload},
+    telemetry::trace,
     vault::DataKey,
 };
 
 type Answer = Result<pb::UploadDevicesResponse, Status>;
 
-/// Serves a stream to its end, or until nobody hears its answers.
+/// Serves a stream to its end, and tells how it ended; or until nobody hears its answers.
 pub(super) async fn run(
     service: Service,
     pass: Pass,
     parts: Streaming<pb::UploadDevicesRequest>,
     answers: Sender<Answer>,
-) {
+) -> Option<Code> {
     let mut incoming = Incoming {
         parts,
         bound: service.options.upload_idle,
@@ -36,14 +37,16 @@ pub(super) async fn run(
     let outgoing = answers.clone();
     let served = async {
         let Err(status) = serve(&service, pass, &mut incoming, &outgoing).await else {
-            return;
+            return Code::Ok;
         };
-        tracing::info!(code = ?status.code(), "an upload was cut off: {}", status.message());
+        let code = status.code();
+        tracing::info!(?code, "an upload was cut off: {}", status.message());
         send(&outgoing, incoming.bound, Err(status)).await.ok();
+        code
     };
     tokio::select! {
-        () = served => {}
-        () = answers.closed() => {}
+        code = served => Some(code),
+        () = answers.closed() => None,
     }
 }
 
@@ -152,7 +155,8 @@ impl Stream<'_> {
                         self.gathered
                             .push(imports::device(device, self.apply.import));
                         if self.gathered.is_full() {
-                            self.store().await.map_err(status::of)?;
+                            let part = trace::part("upload chunk", self.apply.id.0);
+                            self.store().instrument(part).await.map_err(status::of)?;
                             send(answers, bound, Ok(self.answer())).await?;
                         }
                     }
@@ -216,7 +220,11 @@ impl Stream<'_> {
             return Err(refusal::miscounted(total, sent.into()));
         }
         if !self.now.sealed {
-            self.store_last().await.map_err(status::of)?;
+            let part = trace::part("upload seal", self.apply.id.0);
+            self.store_last()
+                .instrument(part)
+                .await
+                .map_err(status::of)?;
             let invalid = self.now.counts.of(Outcome::Invalid);
             tracing::info!(apply.size = total, invalid, status = %self.now.status, "an upload is sealed");
         }

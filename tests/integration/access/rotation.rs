@@ -203,7 +203,7 @@ async fn no_call_fails_while_certificates_tokens_and_cas_change() {
         // What is not as it should be changes nothing.
         stack.replace("access.toml", "[[caller]]");
         stack.replace("server.key", "no key");
-        let seen = |what: &str| stack.server.log().matches(what).count();
+        let seen = |what: &str| stack.server.log().text().matches(what).count();
         let (access_before, tls_before) = (seen("who was known stays"), seen("former ones stay"));
         until(async || (seen("who was known stays") > access_before).then_some(())).await;
         until(async || (seen("former ones stay") > tls_before).then_some(())).await;

@@ -356,9 +356,10 @@ async fn no_token_is_in_a_log_however_much_is_logged() {
         "access.toml",
         &format!("{access}tokens = [{known:?}]\n[[{unknown}"),
     );
-    let log =
-        until(async || Some(stack.server.log()).filter(|log| log.contains("not as it should be")))
-            .await;
+    let log = until(async || {
+        Some(stack.server.log().text()).filter(|log| log.contains("not as it should be"))
+    })
+    .await;
 
     assert!(
         log.contains("\"level\":\"DEBUG\"") || log.contains("\"level\":\"TRACE\""),

@@ -137,7 +137,7 @@ async fn credentials_are_for_who_has_the_right_to_them_and_the_audit_shows_both(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_is_written_down_where_it_begins_and_where_it_is_sealed() {
+async fn an_upload_is_written_down_where_it_begins_is_taken_over_and_is_sealed() {
     let (token, hash) = token();
     let stack = Stack::with(&entry("press", "a", ALL, "*", &[&hash])).await;
     let mut api = stack.api(Some(&token)).await;
@@ -156,6 +156,7 @@ async fn an_upload_is_written_down_where_it_begins_and_where_it_is_sealed() {
         entries(&stack).await,
         [
             "SUBMIT a press TOKEN 1 an upload, after_check REGISTER_VALID",
+            "SUBMIT a press TOKEN 1 an upload, taken over from device 0 on",
             "SUBMIT a press TOKEN 1 3 devices, sealed",
         ]
     );

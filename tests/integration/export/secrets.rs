@@ -38,7 +38,7 @@ async fn no_secret_is_in_a_log_or_in_a_row_whatever_goes_wrong() {
     }
 
     let rows = every_row(&database.pool).await;
-    let log = server.log();
+    let log = server.log().text();
 
     // What is looked through is what there is to see.
     assert!(rows.contains("light-000017") && rows.contains("QueryPageByApplyId"));

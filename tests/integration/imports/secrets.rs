@@ -153,7 +153,7 @@ async fn no_row_log_error_or_history_holds_a_secret_and_all_end_with_what_needed
         told.push(format!("{history:?}"));
     }
     let rows_now = rows(&database.pool).await;
-    let log: Vec<String> = server.log().lines().map(str::to_owned).collect();
+    let log = server.log().lines();
     assert!(log.len() > 1_000, "a trace of {} lines", log.len());
     assert!(log.iter().any(|line| line.contains("BatchImportDevice")));
     for text in told.iter().chain(&rows_now).chain(&log) {
@@ -213,7 +213,7 @@ async fn a_key_is_replaced_while_imports_run_and_the_old_one_can_be_retired() {
     keys.replace(&format!("{}{}", key("k2", 2), key("k1", 1)));
     let done = "every data key is under the newest secret key";
     let mut n = 1;
-    while !server.log().contains(done) {
+    while !server.log().text().contains(done) {
         assert!(n < 2_000, "never told that the old key can be retired");
         applies.push(submit(&mut client, n, AfterCheck::RegisterValid).await);
         n += 1;

@@ -8,6 +8,7 @@ mod permits;
 mod requests;
 mod retention;
 mod rounds;
+mod state;
 mod submissions;
 mod tenants;
 mod uploads;

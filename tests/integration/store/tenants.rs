@@ -180,3 +180,31 @@ async fn what_others_store_changes_no_page_and_is_not_even_looked_at() {
         assert!(read < 1_000, "{read} rows of {table} were read for one");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_upstream_said_of_an_apply_is_told_to_its_tenant_alone() {
+    let (store, database) = store().await;
+    let [one, two] = ["one", "two"].map(|tenant| caller(tenant, &["*"]));
+    let submission = devices("light", 1, AfterCheck::Stop);
+    let (met, _) = store.submit(&one, &submission, None).await.unwrap();
+    let call = "INSERT INTO calls (apply_id, round_no, action, called_at, took_ms, result, message,
+                                   scope, judged)
+                VALUES ($1, 1, 'BatchCheckDeviceNames', now(), 1, 'Throttling.User', 'of light-7',
+                        'CALL', false)";
+    let call = sqlx::query(call).bind(met.id.0);
+    call.execute(&database.pool).await.unwrap();
+
+    let mut told = Vec::new();
+    for caller in [&one, &two] {
+        let (apply, now) = store.submit(caller, &submission, None).await.unwrap();
+        let waiting = store.waiting(&apply, &now).await.unwrap();
+        told.push(waiting.unwrap().text);
+    }
+
+    assert!(told.iter().all(|text| text.contains("Throttling.User")));
+    assert!(told[0].contains("of light-7"), "{told:?}");
+    assert!(
+        !told[1].contains("light-7") && told[1].contains("other applies"),
+        "{told:?}"
+    );
+}

@@ -5,7 +5,7 @@ use registrar::simulator::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, PRODUCT};
 use sha2::{Digest as _, Sha256};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::stack::{Upstream, http};
+use super::upstream::{Upstream, http};
 
 impl Upstream {
     /// Deletes a device of the simulator's product.

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser as _;
 use registrar::{
     proto::{
         self, Apply, ApplyStatus, GetApplyRequest, ListDevicesRequest, NewDevice,
@@ -19,9 +18,10 @@ use registrar::{
     simulator,
 };
 use serde_json::Value;
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+
+pub(crate) use super::upstream::Upstream;
+use super::upstream::http;
 
 /// How long a test waits for what must happen. Nothing is measured by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -43,136 +43,42 @@ const LEVEL: &str = "warn,registrar::app=info";
 
 pub(crate) type Client = RegistrarServiceClient<Channel>;
 
-/// A simulator that ends with this value.
-pub(crate) struct Upstream {
-    pub(crate) url: String,
-    stop: CancellationToken,
-    task: JoinHandle<anyhow::Result<()>>,
-}
+/// What a process logs, line by line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
-#[derive(clap::Parser)]
-struct Flags {
-    #[command(flatten)]
-    simulator: simulator::Options,
-}
-
-impl Upstream {
-    /// Starts a simulator with these flags.
-    pub(crate) async fn start(flags: &[&str]) -> Self {
-        let flags = Flags::parse_from(["simulator"].iter().chain(flags));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("its address"));
-        let stop = CancellationToken::new();
-        let simulator = simulator::Simulator::open(&flags.simulator).expect("the simulator");
-        let task = tokio::spawn(simulator.serve(listener, stop.clone()));
-        Self { url, stop, task }
+impl Log {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").clone()
     }
 
-    /// All calls of one action, or of all (`""`), that reached the upstream, with their names.
-    pub(crate) async fn ledger(&self, action: &str) -> Vec<Value> {
-        let mut calls: Vec<Value> = Vec::new();
-        loop {
-            let after = calls
-                .last()
-                .map_or(0, |call| call["seq"].as_u64().expect("a number"));
-            let filter = if action.is_empty() {
-                String::new()
-            } else {
-                format!("&action={action}")
-            };
-            let page = self
-                .lines(&format!(
-                    "ledger?run=all&names=true&limit=1000&after={after}{filter}"
-                ))
-                .await;
-            if page.is_empty() {
-                return calls;
-            }
-            calls.extend(page);
-        }
+    pub(crate) fn text(&self) -> String {
+        self.lines().join("\n")
     }
-
-    /// All devices of a product, with how often each was created.
-    pub(crate) async fn devices(&self, product: &str) -> Vec<Value> {
-        self.lines(&format!("devices?product={product}")).await
-    }
-
-    /// All devices that applies created in a product, with their credentials.
-    pub(crate) async fn credentials(&self, product: &str) -> Vec<Value> {
-        self.lines(&format!("devices?product={product}&credentials=true"))
-            .await
-    }
-
-    /// Sets a fault.
-    pub(crate) async fn set(&self, fault: &str, json: &str) {
-        let path = format!("/_simulator/faults/{fault}");
-        self.send("PUT", &path, Some(json.to_owned())).await;
-    }
-
-    /// Lifts a fault.
-    pub(crate) async fn lift(&self, fault: &str) {
-        let url = format!("{}/_simulator/faults/{fault}", self.url);
-        let answer = http()
-            .delete(url)
-            .send()
-            .await
-            .expect("the simulator answers");
-        answer.error_for_status().expect("success");
-    }
-
-    /// Tells the simulator something, as a person does with curl.
-    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<String>) {
-        let method = method.parse().expect("a method");
-        let request = http().request(method, format!("{}{path}", self.url));
-        let request = request.body(body.unwrap_or_default());
-        let answer = request.send().await.expect("the simulator answers");
-        answer.error_for_status().expect("success");
-    }
-
-    async fn lines(&self, path: &str) -> Vec<Value> {
-        let url = format!("{}/_simulator/{path}", self.url);
-        let answer = http().get(url).send().await.expect("the simulator answers");
-        let text = answer
-            .error_for_status()
-            .expect("success")
-            .text()
-            .await
-            .expect("text");
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
-            .collect()
-    }
-
-    /// Stops it and waits for its end.
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.expect("no panic").expect("a clean end");
-    }
-}
-
-pub(super) fn http() -> reqwest::Client {
-    // An error only says that the process has a provider already.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .build()
-        .expect("an HTTP client")
 }
 
 /// A `registrar`; killed when this value ends.
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: String,
-    /// What it has logged.
-    log: Arc<Mutex<String>>,
+    /// Where health and metrics are told.
+    pub(crate) admin: String,
+    log: Log,
 }
 
 impl Server {
     /// Starts a `registrar serve` and waits until it serves.
     pub(crate) fn start(database: &str, upstream: &str, flags: &[&str]) -> Self {
+        Self::start_in(database, upstream, flags, &[])
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn start_in(
+        database: &str,
+        upstream: &str,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(super::registrar_binary());
         command
             .args([
@@ -184,7 +90,8 @@ impl Server {
             ])
             .args(["--upstream-access-key-id", simulator::ACCESS_KEY_ID])
             .args(["--upstream-access-key-secret", simulator::ACCESS_KEY_SECRET])
-            .args(flags);
+            .args(flags)
+            .envs(variables.iter().copied());
         Self::launch(&mut command)
     }
 
@@ -200,47 +107,64 @@ impl Server {
 
     fn launch(command: &mut Command) -> Self {
         let is_chatty = command.get_args().any(|arg| arg == "--log");
-        if !is_chatty {
-            command.args(["--log", LEVEL]);
-        }
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--log-format", "json"])
+            // What a flag says goes before.
+            .env("REGISTRAR_LOG", LEVEL)
             .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("registrar starts");
         let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-        let (told, address) = mpsc::channel();
-        let log = Arc::new(Mutex::new(String::new()));
+        let (told, addresses) = mpsc::channel();
+        let log = Log::default();
         let kept = log.clone();
         // Reads to the end, so that the process never waits for its reader.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                kept.lock().unwrap().extend([line.as_str(), "\n"]);
                 match serde_json::from_str::<Value>(&line) {
                     Ok(event) if event["message"] == "registrar serves" => {
-                        let address = event["listen"].as_str().expect("an address").to_owned();
-                        told.send(address).ok();
+                        let address = |name| event[name].as_str().expect("an address").to_owned();
+                        told.send((address("listen"), address("admin"))).ok();
                     }
                     // What is chatty was asked to be, and is looked at by its test.
                     _ if is_chatty => {}
                     _ => eprintln!("registrar: {line}"),
                 }
+                kept.0.lock().expect("no panic").push(line);
             }
         });
-        let address = address.recv_timeout(PATIENCE).expect("registrar serves");
+        let (address, admin) = addresses.recv_timeout(PATIENCE).expect("registrar serves");
         Self {
             child,
             address,
+            admin,
             log,
         }
     }
 
-    /// What it has logged so far.
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+    /// What it has logged so far, and goes on logging.
+    pub(crate) fn log(&self) -> Log {
+        self.log.clone()
+    }
+
+    /// What the admin port says to a path: status and body.
+    pub(crate) async fn asks(&self, path: &str) -> (u16, String) {
+        let answer = http()
+            .get(format!("http://{}{path}", self.admin))
+            .send()
+            .await;
+        let answer = answer.expect("it answers");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn ask_to_stop(&self) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        // SAFETY: the child is ours and not yet waited for, so the pid is its own.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
     }
 
     /// Ends it as a power cut would.
@@ -250,10 +174,13 @@ impl Server {
     }
 
     /// Asks it to stop, and returns whether it ended by itself and well.
-    pub(crate) fn terminate(mut self) -> bool {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        // SAFETY: the child is ours and not yet waited for, so the pid is its own.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+    pub(crate) fn terminate(self) -> bool {
+        self.ask_to_stop();
+        self.has_ended()
+    }
+
+    /// Waits for the end of one that was asked to stop, and returns whether it ended well.
+    pub(crate) fn has_ended(mut self) -> bool {
         self.child.wait().expect("it has ended").success()
     }
 

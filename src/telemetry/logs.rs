@@ -1,9 +1,10 @@
-//! Logs.
+//! Log lines on standard error.
 
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing::Subscriber;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry::LookupSpan};
 
 /// What is logged, and how.
 #[derive(Clone, Debug, Args)]
@@ -29,16 +30,16 @@ pub enum Format {
     Json,
 }
 
-/// Logs to standard error from now on.
-pub fn start(options: Options, default: &str) {
-    let filter = options.log.unwrap_or_else(|| EnvFilter::new(default));
-    let lines = fmt()
-        .with_env_filter(filter)
+/// Writes log lines.
+pub(super) fn lines<S>(format: Format) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    // An error only says that a subscriber is there already.
-    let _ = match options.log_format {
-        Format::Text => lines.try_init(),
-        Format::Json => lines.json().flatten_event(true).try_init(),
-    };
+    match format {
+        Format::Text => Box::new(lines),
+        Format::Json => Box::new(lines.json().flatten_event(true)),
+    }
 }
