@@ -160,7 +160,8 @@ async fn an_upstream_that_gives_nothing_for_too_long_ends_the_export_where_it_ma
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_says_where_another_goes_on() {
-    let (upstream, server, mut client, database) = stack(&[]).await;
+    // At once, or the export would be over before the server stops.
+    let (upstream, server, mut client, database) = stack(&["--drain-delay", "0s"]).await;
     let apply_id = registered(&mut client, 20_000).await;
     let mut client = narrow(&server).await;
     let request = with_credentials(apply_id);
