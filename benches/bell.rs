@@ -1,0 +1,111 @@
+//! P7: from a commit in one replica to a watcher of another, against LISTEN and NOTIFY alone.
+//!
+//! Both are counted from just before the commit, by the database's clock, and both commits are
+//! durable. Ours is the cancelling of an upload, which the watcher learns of from another process;
+//! the other is a statement that notifies of its own time, one after another in the same way.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use registrar::proto::{
+    CancelApplyRequest, WatchApplyRequest, registrar_service_client::RegistrarServiceClient as Client,
+};
+use sqlx::{Connection as _, PgConnection, postgres::PgListener};
+
+use crate::support::{
+    stage::{Server, Stage},
+    table::{Aim, Row, median},
+    watched::{connect, unsealed},
+};
+
+/// Commits in one repetition.
+const COMMITS: usize = 100;
+
+/// From one to the next: longer than the bell gathers.
+const APART: Duration = Duration::from_millis(25);
+
+/// What the bell gathers for, which is not held against us.
+const GATHERED: f64 = 10.0;
+
+pub(crate) async fn run(stage: &mut Stage, repetitions: usize) -> anyhow::Result<Vec<Row>> {
+    let database = stage.database().await?;
+    let one = stage.registrar(&database, &[]).await?;
+    let other = stage.registrar(&database, &[]).await?;
+    let mut runs = Vec::new();
+    for _ in 0..repetitions {
+        runs.push((ours(&one, &other).await?, raw(&database).await?));
+    }
+    let of = |pick: &dyn Fn(&(f64, f64)) -> f64| median(runs.iter().map(pick));
+    Ok(vec![Row {
+        id: "P7",
+        what: "commit in one replica to a watcher of another, less the bell's 10 ms".into(),
+        ours: format!("{:.2} ms with them", of(&|(ours, _)| *ours)),
+        against: format!("LISTEN/NOTIFY: {:.2} ms", of(&|(_, raw)| *raw)),
+        ratio: of(&|(ours, raw)| (ours - GATHERED) / raw),
+        aim: Aim::AtMost(3.0),
+    }])
+}
+
+/// Milliseconds from an event at one replica to its watcher at the other, the median.
+async fn ours(one: &Server, other: &Server) -> anyhow::Result<f64> {
+    let mut caller = Client::new(connect(&one.address).await?);
+    let mut watcher = Client::new(connect(&other.address).await?);
+    let mut took = Vec::new();
+    for _ in 0..COMMITS {
+        let apply_id = unsealed(one).await?;
+        let request = WatchApplyRequest {
+            apply_id,
+            ..Default::default()
+        };
+        let mut events = watcher.watch_apply(request).await?.into_inner();
+        events.message().await?.context("its first event")?;
+        tokio::time::sleep(APART).await;
+        let cancel = CancelApplyRequest {
+            apply_id,
+            ..Default::default()
+        };
+        let told = async {
+            let event = events.message().await?.context("the watch ended")?;
+            anyhow::Ok((event, now()))
+        };
+        let (_, told) = tokio::join!(caller.cancel_apply(cancel), told);
+        let (event, at) = told?;
+        let written = event.apply.and_then(|apply| apply.update_time);
+        let written = written.context("no event")?;
+        let written = Duration::new(written.seconds as u64, written.nanos as u32);
+        took.push((at.as_secs_f64() - written.as_secs_f64()) * 1e3);
+    }
+    Ok(median(took))
+}
+
+/// The same from a statement that notifies to who listens.
+async fn raw(database: &str) -> anyhow::Result<f64> {
+    let mut listener = PgListener::connect(database).await?;
+    listener.listen("bench").await?;
+    let mut writer = PgConnection::connect(database).await?;
+    let mut took = Vec::new();
+    for _ in 0..COMMITS {
+        tokio::time::sleep(APART).await;
+        let notify = "SELECT pg_notify('bench', extract(epoch FROM clock_timestamp())::text)";
+        let notify = sqlx::query(notify).execute(&mut writer);
+        let told = async {
+            let told = listener.recv().await?;
+            anyhow::Ok((told.payload().parse::<f64>()?, now()))
+        };
+        let (sent, told) = tokio::join!(notify, told);
+        sent?;
+        let (written, at) = told?;
+        took.push((at.as_secs_f64() - written) * 1e3);
+    }
+    Ok(median(took))
+}
+
+/// By the clock that the database has too.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "held against a time of the database on the same machine"
+)]
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("it is later than 1970")
+}
