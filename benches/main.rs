@@ -1,0 +1,127 @@
+//! The benchmarks: `script/bench` runs all of them, `script/bench P1 P3` some, `--quick` in small,
+//! `--full` in sizes that take long. Every figure is a ratio against a limit or a peer measured in
+//! the same run. docs/performance.md keeps the table of a whole run.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "this is a program for a terminal, whose tasks end with it"
+)]
+
+mod support;
+
+mod quota;
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::bail;
+
+use support::{Row, Size, Stage, document, figures, machine};
+
+/// The benchmarks, in the order in which they run.
+const ALL: [&str; 1] = ["P1"];
+
+async fn benchmark(id: &str, stage: &mut Stage, size: Size) -> anyhow::Result<Vec<Row>> {
+    match id {
+        "P1" => quota::run(stage, size).await,
+        _ => bail!("there is no benchmark {id}"),
+    }
+}
+
+/// What the command line asks for.
+struct Asked {
+    ids: Vec<&'static str>,
+    size: Size,
+    statements: bool,
+}
+
+impl Asked {
+    fn read() -> anyhow::Result<Self> {
+        let mut asked = Self {
+            ids: Vec::new(),
+            size: Size::Usual,
+            statements: false,
+        };
+        for argument in std::env::args().skip(1) {
+            match argument.as_str() {
+                // From cargo.
+                "--bench" => {}
+                "--quick" => asked.size = Size::Quick,
+                "--full" => asked.size = Size::Full,
+                "--statements" => asked.statements = true,
+                id => match ALL.iter().find(|known| **known == id) {
+                    Some(id) => asked.ids.push(id),
+                    None => bail!(
+                        "usage: script/bench [--quick|--full] [--statements] [{}]...",
+                        ALL.join("|")
+                    ),
+                },
+            }
+        }
+        if asked.ids.is_empty() {
+            asked.ids = ALL.to_vec();
+        }
+        Ok(asked)
+    }
+
+    /// Whether the figures are those to keep.
+    fn is_whole(&self) -> bool {
+        self.ids.len() == ALL.len() && self.size != Size::Quick && !self.statements
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every benchmark came to an end.
+async fn run() -> anyhow::Result<bool> {
+    let asked = Asked::read()?;
+    let mut stage = Stage::start(asked.statements).await?;
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
+    let began = Instant::now();
+    for id in &asked.ids {
+        let begun = Instant::now();
+        match benchmark(id, &mut stage, asked.size).await {
+            Ok(of_this) => rows.extend(of_this),
+            Err(error) => failed.push(format!("{id} came to no end: {error:#}")),
+        }
+        stage.clear().await?;
+        eprintln!("{id}: {:.0} s", begun.elapsed().as_secs_f64());
+    }
+    let mut text = format!(
+        "Measured on {}; PostgreSQL {}, registrar {}. {}.\n\n{}",
+        machine::machine(),
+        stage.version().await?,
+        env!("CARGO_PKG_VERSION"),
+        repeated(asked.size),
+        figures::table(&rows)
+    );
+    for line in &failed {
+        text += &format!("\n{line}\n");
+    }
+    println!("{text}");
+    println!("It took {:.0} s.", began.elapsed().as_secs_f64());
+    if asked.is_whole() {
+        document::write(&text)?;
+    }
+    Ok(failed.is_empty())
+}
+
+fn repeated(size: Size) -> String {
+    match size {
+        Size::Quick => "A quick look, whose figures mean nothing".into(),
+        _ => format!(
+            "Medians of {} interleaved repetitions, with the lowest and the highest ratio",
+            size.repetitions()
+        ),
+    }
+}
