@@ -10,7 +10,14 @@
 
 mod support;
 
+mod cost;
+mod growth;
+mod ingest;
+mod jobs;
+mod lifted;
 mod quota;
+mod replicas;
+mod small;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -19,11 +26,18 @@ use anyhow::bail;
 use support::{Row, Size, Stage, document, figures, machine};
 
 /// The benchmarks, in the order in which they run.
-const ALL: [&str; 1] = ["P1"];
+const ALL: [&str; 8] = ["P1", "P2", "P3", "P4", "P5", "P10", "P12", "P13"];
 
 async fn benchmark(id: &str, stage: &mut Stage, size: Size) -> anyhow::Result<Vec<Row>> {
     match id {
         "P1" => quota::run(stage, size).await,
+        "P2" => lifted::run(stage, size).await,
+        "P3" => ingest::run(stage, size).await,
+        "P4" => cost::run(stage, size).await,
+        "P5" => jobs::run(stage, size).await,
+        "P10" => small::run(stage, size).await,
+        "P12" => replicas::run(stage, size).await,
+        "P13" => growth::run(stage, size).await,
         _ => bail!("there is no benchmark {id}"),
     }
 }

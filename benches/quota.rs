@@ -29,7 +29,10 @@ pub(crate) async fn run(stage: &mut Stage, size: Size) -> anyhow::Result<Vec<Row
     Ok(rows
         .map(|(runs, spread)| Row {
             id: "P1",
-            what: format!("{} names, uploaded and registered{spread}", number(devices as f64)),
+            what: format!(
+                "{} names, uploaded and registered{spread}",
+                number(devices as f64)
+            ),
             ours: format!("{} s", number(median(runs.iter().map(|run| run.took)))),
             peer: format!("quota bound {} s", number(bound)),
             ratio: Spread::of(runs.iter().map(|run| run.took / bound)),

@@ -136,7 +136,8 @@ pub(crate) fn table(rows: &[Row]) -> String {
             aim,
             note,
         } = row;
-        text += &format!("| {id} | {what} | {ours} | {peer} | {ratio} | {aim} | {met} | {note} |\n");
+        text +=
+            &format!("| {id} | {what} | {ours} | {peer} | {ratio} | {aim} | {met} | {note} |\n");
     }
     text
 }

@@ -34,5 +34,8 @@ pub(crate) fn locked(lock: &str, name: &str) -> String {
         .find(|line| **line == wanted)
         .and_then(|_| lines.next())
         .and_then(|line| line.strip_prefix("version = "))
-        .map_or_else(|| "?".into(), |version| version.trim_matches('"').to_owned())
+        .map_or_else(
+            || "?".into(),
+            |version| version.trim_matches('"').to_owned(),
+        )
 }

@@ -3,12 +3,15 @@
 pub(crate) mod client;
 pub(crate) mod document;
 pub(crate) mod figures;
+pub(crate) mod life;
 pub(crate) mod machine;
 pub(crate) mod process;
+pub(crate) mod rows;
 pub(crate) mod stack;
 pub(crate) mod stage;
 pub(crate) mod statements;
 
+pub(crate) use client::Client;
 pub(crate) use figures::{Aim, Row, Spread, median, number};
 pub(crate) use stack::{Setup, Stack};
 pub(crate) use stage::{Database, Stage};

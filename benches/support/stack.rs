@@ -143,7 +143,13 @@ impl Stack {
                 "http://{}/_simulator/ledger?limit=10000&after={after}",
                 self.simulator.address
             );
-            let text = http.get(url).send().await?.error_for_status()?.text().await?;
+            let text = http
+                .get(url)
+                .send()
+                .await?
+                .error_for_status()?
+                .text()
+                .await?;
             if text.is_empty() {
                 return Ok(calls);
             }
