@@ -7,15 +7,11 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use registrar::proto::{
-    CancelApplyRequest, WatchApplyRequest, registrar_service_client::RegistrarServiceClient as Client,
-};
-use sqlx::{Connection as _, PgConnection, postgres::PgListener};
+use registrar::proto::{CancelApplyRequest, WatchApplyRequest};
+use sqlx::postgres::PgListener;
 
 use crate::support::{
-    stage::{Server, Stage},
-    table::{Aim, Row, median},
-    watched::{connect, unsealed},
+    Aim, Database, Row, Setup, Size, Spread, Stack, Stage, median, number, watched::unsealed,
 };
 
 /// Commits in one repetition.
@@ -27,32 +23,34 @@ const APART: Duration = Duration::from_millis(25);
 /// What the bell gathers for, which is not held against us.
 const GATHERED: f64 = 10.0;
 
-pub(crate) async fn run(stage: &mut Stage, repetitions: usize) -> anyhow::Result<Vec<Row>> {
-    let database = stage.database().await?;
-    let one = stage.registrar(&database, &[]).await?;
-    let other = stage.registrar(&database, &[]).await?;
+pub(crate) async fn run(stage: &mut Stage, size: Size) -> anyhow::Result<Vec<Row>> {
+    let setup = Setup {
+        replicas: 2,
+        ..Setup::PUBLISHED
+    };
+    let stack = Stack::start(stage, setup).await?;
     let mut runs = Vec::new();
-    for _ in 0..repetitions {
-        runs.push((ours(&one, &other).await?, raw(&database).await?));
+    for _ in 0..size.repetitions() {
+        runs.push((ours(&stack).await?, raw(&stack.database).await?));
     }
-    let of = |pick: &dyn Fn(&(f64, f64)) -> f64| median(runs.iter().map(pick));
+    let [ours, raw] = [|run: &(f64, f64)| run.0, |run: &(f64, f64)| run.1];
     Ok(vec![Row {
         id: "P7",
-        what: "commit in one replica to a watcher of another, less the bell's 10 ms".into(),
-        ours: format!("{:.2} ms with them", of(&|(ours, _)| *ours)),
-        against: format!("LISTEN/NOTIFY: {:.2} ms", of(&|(_, raw)| *raw)),
-        ratio: of(&|(ours, raw)| (ours - GATHERED) / raw),
+        what: "from a commit in one replica to a watcher of another".into(),
+        ours: format!("{} ms", number(median(runs.iter().map(ours)))),
+        peer: format!("LISTEN/NOTIFY {} ms", number(median(runs.iter().map(raw)))),
+        ratio: Spread::of(runs.iter().map(|(ours, raw)| (ours - GATHERED) / raw)),
         aim: Aim::AtMost(3.0),
+        note: "the ratio without the 10 ms that the bell gathers for".into(),
     }])
 }
 
 /// Milliseconds from an event at one replica to its watcher at the other, the median.
-async fn ours(one: &Server, other: &Server) -> anyhow::Result<f64> {
-    let mut caller = Client::new(connect(&one.address).await?);
-    let mut watcher = Client::new(connect(&other.address).await?);
+async fn ours(stack: &Stack) -> anyhow::Result<f64> {
+    let (mut caller, mut watcher) = (stack.client(0).await?.0, stack.client(1).await?.0);
     let mut took = Vec::new();
     for _ in 0..COMMITS {
-        let apply_id = unsealed(one).await?;
+        let apply_id = unsealed(&stack.replicas[0].address).await?;
         let request = WatchApplyRequest {
             apply_id,
             ..Default::default()
@@ -79,10 +77,10 @@ async fn ours(one: &Server, other: &Server) -> anyhow::Result<f64> {
 }
 
 /// The same from a statement that notifies to who listens.
-async fn raw(database: &str) -> anyhow::Result<f64> {
-    let mut listener = PgListener::connect(database).await?;
+async fn raw(database: &Database) -> anyhow::Result<f64> {
+    let mut listener = PgListener::connect(&database.url).await?;
     listener.listen("bench").await?;
-    let mut writer = PgConnection::connect(database).await?;
+    let mut writer = database.connect().await?;
     let mut took = Vec::new();
     for _ in 0..COMMITS {
         tokio::time::sleep(APART).await;
@@ -101,10 +99,6 @@ async fn raw(database: &str) -> anyhow::Result<f64> {
 }
 
 /// By the clock that the database has too.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "held against a time of the database on the same machine"
-)]
 fn now() -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.expect("it is later than 1970")

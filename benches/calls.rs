@@ -7,105 +7,132 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use registrar::proto::{
-    CheckDevicesRequest, GetApplyRequest, NewDevice,
-    registrar_service_client::RegistrarServiceClient as Client,
+    AfterCheck, CheckDevicesRequest, GetApplyRequest, NewDevice,
+    registrar_service_client::RegistrarServiceClient,
 };
-use sqlx::{Connection as _, PgConnection};
 use tokio::process::Command;
 use tonic::{Status, transport::Channel};
 
 use crate::support::{
+    Aim, Database, Row, Setup, Size, Spread, Stack, Stage,
     bare::{self, Bare},
     load::{Fared, load},
-    stage::Stage,
-    table::{Aim, Row, median},
-    watched::unsealed,
+    median, number,
 };
 
-/// How long each measurement lasts.
-const TIME: Duration = Duration::from_secs(3);
-
 /// Connections of `pgbench`.
-const PGBENCH: usize = 16;
+const CONNECTIONS: &str = "16";
+
+/// How long each measurement lasts.
+fn time(size: Size) -> Duration {
+    Duration::from_secs(size.of(3, 1) as u64)
+}
 
 /// P8: CheckDevices with one device.
-pub(crate) async fn submissions(
-    stage: &mut Stage,
-    repetitions: usize,
-) -> anyhow::Result<Vec<Row>> {
-    let (ours, database) = (stage.database().await?, stage.database().await?);
-    let server = stage.registrar(&ours, &[]).await?;
-    let bare = Bare::start(Some(&database))?;
-    let mut runs = Vec::new();
-    for _ in 0..repetitions {
-        let mut run = Vec::new();
-        for callers in [64, 256] {
-            let ours = load(&server.address, server.pid(), callers, TIME, submit).await?;
-            let bare = load(&bare.address, bare.pid(), callers, TIME, submit).await?;
-            run.push((ours, bare));
+pub(crate) async fn submissions(stage: &mut Stage, size: Size) -> anyhow::Result<Vec<Row>> {
+    let (time, rows) = (time(size), stage.database().await?);
+    let stack = Stack::start(stage, Setup::PUBLISHED).await?;
+    let (server, bare) = (&stack.replicas[0], Bare::start(Some(&rows.url))?);
+    let (mut few, mut many, mut single) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..size.repetitions() {
+        for (callers, runs) in [(64, &mut few), (256, &mut many)] {
+            let ours = load(&server.address, server.pid(), callers, time, submit).await?;
+            let theirs = load(&bare.address, bare.pid(), callers, time, submit).await?;
+            runs.push((ours, theirs));
         }
-        runs.push((run, pgbench(stage, &database).await?));
+        single.push(pgbench(&rows, time).await?);
     }
-    let rate = |fared: &Fared| format!("{:.0}/s, {} µs CPU", fared.per_second, fared.cpu.as_micros());
-    let of = |pick: &dyn Fn(&(Vec<(Fared, Fared)>, f64)) -> f64| median(runs.iter().map(pick));
-    let (last, tps) = runs.last().context("no repetition")?;
+    let ours = few.iter().map(|(ours, _)| ours.per_second);
     Ok(vec![
         Row {
             id: "P8",
-            what: "CheckDevices, one device, 64 callers".into(),
-            ours: rate(&last[0].0),
-            against: format!("pgbench, single INSERT, 16 connections: {tps:.0}/s"),
-            ratio: of(&|(run, tps)| run[0].0.per_second / tps),
+            what: "CheckDevices, one device, durable, 64 callers".into(),
+            ours: rate(few.iter().map(|run| run.0)),
+            peer: format!(
+                "pgbench, one INSERT, {CONNECTIONS} connections {}/s",
+                number(median(single.clone()))
+            ),
+            ratio: Spread::of(ours.zip(&single).map(|(ours, tps)| ours / tps)),
             aim: Aim::AtLeast(0.5),
+            note: String::new(),
         },
-        Row {
-            id: "P8",
-            what: "CheckDevices, one device, 64 callers".into(),
-            ours: rate(&last[0].0),
-            against: format!("bare tonic, one INSERT a call: {}", rate(&last[0].1)),
-            ratio: of(&|(run, _)| run[0].0.per_second / run[0].1.per_second),
-            aim: Aim::AtLeast(0.8),
-        },
-        Row {
-            id: "P8",
-            what: "CheckDevices, one device, 256 callers".into(),
-            ours: rate(&last[1].0),
-            against: format!("bare tonic, one INSERT a call: {}", rate(&last[1].1)),
-            ratio: of(&|(run, _)| run[1].0.per_second / run[1].1.per_second),
-            aim: Aim::AtLeast(3.0),
-        },
+        to_bare(
+            "P8",
+            "CheckDevices, one device, durable, 64 callers",
+            "one INSERT a call",
+            0.8,
+            &few,
+        ),
+        to_bare(
+            "P8",
+            "CheckDevices, one device, durable, 256 callers",
+            "one INSERT a call",
+            3.0,
+            &many,
+        ),
     ])
 }
 
-/// P9: GetApply.
-pub(crate) async fn readings(stage: &mut Stage, repetitions: usize) -> anyhow::Result<Vec<Row>> {
-    let database = stage.database().await?;
-    let server = stage.registrar(&database, &[]).await?;
-    let bare = Bare::start(None)?;
-    let apply_id = unsealed(&server).await?;
+/// P9: GetApply of an apply under way.
+pub(crate) async fn readings(stage: &mut Stage, size: Size) -> anyhow::Result<Vec<Row>> {
+    // The status of its check is never asked for, so it is under way for as long as it is read.
+    let setup = Setup {
+        serve: &["--status-rate", "0.001"],
+        ..Setup::PUBLISHED
+    };
+    let stack = Stack::start(stage, setup).await?;
+    let (server, bare) = (&stack.replicas[0], Bare::start(None)?);
+    let names = ["bench-read".to_owned()];
+    let apply_id = stack
+        .client(0)
+        .await?
+        .check(&names, AfterCheck::Stop)
+        .await?;
     let get = move |channel: Channel, _: String| async move {
         let request = GetApplyRequest {
             apply_id,
             ..Default::default()
         };
-        Client::new(channel).get_apply(request).await.map(drop)
+        let mut client = RegistrarServiceClient::new(channel);
+        client.get_apply(request).await.map(drop)
     };
     let mut runs = Vec::new();
-    for _ in 0..repetitions {
-        let ours = load(&server.address, server.pid(), 64, TIME, get).await?;
-        let bare = load(&bare.address, bare.pid(), 64, TIME, get).await?;
-        runs.push((ours, bare));
+    for _ in 0..size.repetitions() {
+        let ours = load(&server.address, server.pid(), 64, time(size), get).await?;
+        let hello = load(&bare.address, bare.pid(), 64, time(size), get).await?;
+        runs.push((ours, hello));
     }
-    let rate = |fared: &Fared| format!("{:.0}/s, {} µs CPU", fared.per_second, fared.cpu.as_micros());
-    let (ours, hello) = runs.last().context("no repetition")?;
-    Ok(vec![Row {
-        id: "P9",
-        what: "GetApply, 64 callers".into(),
-        ours: rate(ours),
-        against: format!("bare tonic hello: {}", rate(hello)),
-        ratio: median(runs.iter().map(|(ours, hello)| ours.per_second / hello.per_second)),
-        aim: Aim::AtLeast(0.25),
-    }])
+    Ok(vec![to_bare(
+        "P9",
+        "GetApply of an apply under way, 64 callers",
+        "hello",
+        0.25,
+        &runs,
+    )])
+}
+
+fn to_bare(id: &'static str, what: &str, peer: &str, least: f64, runs: &[(Fared, Fared)]) -> Row {
+    Row {
+        id,
+        what: what.into(),
+        ours: rate(runs.iter().map(|(ours, _)| *ours)),
+        peer: format!(
+            "bare tonic, {peer} {}",
+            rate(runs.iter().map(|(_, bare)| *bare))
+        ),
+        ratio: Spread::of(
+            runs.iter()
+                .map(|(ours, bare)| ours.per_second / bare.per_second),
+        ),
+        aim: Aim::AtLeast(least),
+        note: String::new(),
+    }
+}
+
+fn rate(runs: impl Iterator<Item = Fared> + Clone) -> String {
+    let cpu = median(runs.clone().map(|run| run.cpu * 1e6));
+    let calls = median(runs.map(|run| run.per_second));
+    format!("{}/s, {} µs of its CPU", number(calls), number(cpu))
 }
 
 async fn submit(channel: Channel, name: String) -> Result<(), Status> {
@@ -114,33 +141,28 @@ async fn submit(channel: Channel, name: String) -> Result<(), Status> {
         ..Default::default()
     };
     let request = CheckDevicesRequest {
-        product_key: "a1BenchCalls".into(),
+        product_key: registrar::simulator::PRODUCT.into(),
         devices: vec![device],
         ..Default::default()
     };
-    Client::new(channel).check_devices(request).await.map(drop)
+    let mut client = RegistrarServiceClient::new(channel);
+    client.check_devices(request).await.map(drop)
 }
 
-/// Transactions a second of single INSERTs.
-async fn pgbench(stage: &Stage, database: &str) -> anyhow::Result<f64> {
-    let mut connection = PgConnection::connect(database).await?;
-    sqlx::query(bare::TABLE).execute(&mut connection).await?;
+/// Transactions a second, each of which is one INSERT.
+async fn pgbench(database: &Database, time: Duration) -> anyhow::Result<f64> {
     let script = tempfile::NamedTempFile::new()?;
-    std::fs::write(
-        script.path(),
-        "\\set n random(1, 1000000000)\n\
-         INSERT INTO bench_single (product_key, name) VALUES ('a1BenchCalls', 'bench-' || :n);\n",
-    )?;
-    let connections = PGBENCH.to_string();
-    let told = Command::new(stage.binary("pgbench"))
-        .args(["-n", "-M", "prepared", "-c", &connections, "-j", "2"])
-        .args(["-T", &TIME.as_secs().to_string(), "-f"])
+    std::fs::write(script.path(), bare::INSERT_OF_PGBENCH)?;
+    let told = Command::new("pgbench")
+        .args(["-n", "-M", "prepared", "-c", CONNECTIONS, "-j", "2"])
+        .args(["-T", &time.as_secs().to_string(), "-f"])
         .arg(script.path())
-        .arg(database)
+        .arg(&database.url)
         .output()
-        .await?;
-    let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    let tps = told.lines().find_map(|line| line.strip_prefix("tps = "));
-    let tps = tps.with_context(|| format!("pgbench said: {told}"))?;
+        .await
+        .context("pgbench does not start; it comes with PostgreSQL")?;
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let tps = text.lines().find_map(|line| line.strip_prefix("tps = "));
+    let tps = tps.with_context(|| format!("{text}{}", String::from_utf8_lossy(&told.stderr)))?;
     Ok(tps.split(' ').next().unwrap_or_default().parse()?)
 }

@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use crate::support::{
-    stage::Stage,
-    table::{Aim, Row, median},
-    usage,
+    Aim, Row, Size, Spread, Stage,
+    etcd::Etcd,
+    median, number, process,
     watched::{Kind, Told, Watched},
 };
 
@@ -41,13 +41,13 @@ async fn tell(
     let mut watched = Watched::start(kind, stage).await?;
     let mut runs = Vec::new();
     for count in sizes {
-        let idle = usage::resident(watched.pid())?;
+        let idle = process::resident(watched.pid());
         let watchers = watched.watchers(*count).await?;
         let a_second = (PACE / count).min(EVENTS_A_SECOND);
         let every = Duration::from_secs(1) / a_second as u32;
         let events = PACED.max(a_second);
         let paced = watched.publish(&watchers, events, Some(every)).await?;
-        let more = usage::resident(watched.pid())?.saturating_sub(idle);
+        let more = process::resident(watched.pid()).saturating_sub(idle);
         let burst = watched.publish(&watchers, burst, None).await?;
         runs.push(Run {
             paced,
@@ -58,15 +58,13 @@ async fn tell(
     Ok(runs)
 }
 
-/// `sizes` are numbers of watchers, the most first.
-pub(crate) async fn run(
-    stage: &mut Stage,
-    repetitions: usize,
-    sizes: &[usize],
-    burst: usize,
-) -> anyhow::Result<Vec<Row>> {
-    let mut all = Vec::new();
-    for _ in 0..repetitions {
+pub(crate) async fn run(stage: &mut Stage, size: Size) -> anyhow::Result<Vec<Row>> {
+    let (sizes, burst) = match size {
+        Size::Quick => (&[300, 50][..], 50),
+        Size::Usual | Size::Full => (&[5_000, 1_000, 100][..], 200),
+    };
+    let (version, mut all) = (Etcd::version()?, Vec::new());
+    for _ in 0..size.repetitions() {
         let ours = tell(Kind::Registrar, stage, sizes, burst).await?;
         let etcd = tell(Kind::Etcd, stage, sizes, burst).await?;
         let bare = tell(Kind::Bare, stage, sizes, burst).await?;
@@ -74,49 +72,66 @@ pub(crate) async fn run(
     }
     let mut rows = Vec::new();
     for (n, count) in sizes.iter().enumerate() {
-        // Of ours, of etcd, of the bare broadcast: the medians; and of a peer, the median of ratios.
-        let of = |pick: &dyn Fn(&Run) -> f64| {
-            [0, 1, 2].map(|who| median(all.iter().map(|run| pick(&run[who][n]))))
-        };
-        let ratio = |pick: &dyn Fn(&Run) -> f64, peer: usize| {
-            median(all.iter().map(|run| pick(&run[0][n]) / pick(&run[peer][n])))
-        };
         let mut row = |what: &str, unit: &str, aim, peer: usize, pick: &dyn Fn(&Run) -> f64| {
-            let (told, against) = (of(pick), ["", "etcd", "bare tonic"][peer]);
+            let figure = |who: usize| number(median(all.iter().map(|run| pick(&run[who][n]))));
             rows.push(Row {
                 id: "P6",
-                what: format!("WatchApply, {count} watchers: {what}"),
-                ours: figure(told[0], unit),
-                against: format!("{against}: {}", figure(told[peer], unit)),
-                ratio: ratio(pick, peer),
+                what: format!("WatchApply, {} watchers: {what}", number(*count as f64)),
+                ours: format!("{} {unit}", figure(0)),
+                peer: format!(
+                    "{} {} {unit}",
+                    ["", "etcd", "bare tonic"][peer],
+                    figure(peer)
+                ),
+                ratio: Spread::of(all.iter().map(|run| pick(&run[0][n]) / pick(&run[peer][n]))),
                 aim,
+                note: if peer == 1 {
+                    format!("etcd {version}")
+                } else {
+                    String::new()
+                },
             });
         };
         let [etcd, bare] = [1, 2];
-        row("p99, paced", "ms", Aim::AtMost(0.7), etcd, &|run| ms(run.paced.p99));
-        row("p50, paced", "ms", Aim::None, etcd, &|run| ms(run.paced.p50));
-        row("CPU of a delivery, paced", "µs", Aim::AtMost(1.5), bare, &|run| us(run.paced.cpu));
-        row("deliveries, in a burst", "/s", Aim::None, etcd, &|run| run.burst.per_second);
-        row("CPU of a delivery, in a burst", "µs", Aim::AtMost(1.5), bare, &|run| us(run.burst.cpu));
+        row("p99, paced", "ms", Aim::AtMost(0.7), etcd, &|run| {
+            ms(run.paced.p99)
+        });
+        row("p50, paced", "ms", Aim::None, etcd, &|run| {
+            ms(run.paced.p50)
+        });
+        row(
+            "CPU of a delivery, paced",
+            "µs",
+            Aim::AtMost(1.5),
+            bare,
+            &|run| run.paced.cpu * 1e6,
+        );
+        row("deliveries, in a burst", "/s", Aim::None, etcd, &|run| {
+            run.burst.per_second
+        });
+        row(
+            "CPU of a delivery, in a burst",
+            "µs",
+            Aim::AtMost(1.5),
+            bare,
+            &|run| run.burst.cpu * 1e6,
+        );
         if n == 0 {
-            row("memory of a watcher", "kB", Aim::AtMost(2.0), bare, &|run| run.memory / 1e3);
-            row("memory of a watcher", "kB", Aim::None, etcd, &|run| run.memory / 1e3);
+            row(
+                "memory of a watcher",
+                "kB",
+                Aim::AtMost(2.0),
+                bare,
+                &|run| run.memory / 1e3,
+            );
+            row("memory of a watcher", "kB", Aim::None, etcd, &|run| {
+                run.memory / 1e3
+            });
         }
     }
     Ok(rows)
 }
 
-fn figure(value: f64, unit: &str) -> String {
-    match value >= 1_000.0 {
-        true => format!("{value:.0} {unit}"),
-        false => format!("{value:.2} {unit}"),
-    }
-}
-
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-fn us(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }

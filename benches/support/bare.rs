@@ -4,8 +4,8 @@
 
 use std::{
     convert::Infallible,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    process::{Child, ChildStdin, Command, Stdio},
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Stdio},
     task::{Context, Poll},
 };
 
@@ -26,6 +26,8 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
+use super::process::die_with_us;
+
 /// The first argument of a process that is this server.
 pub(crate) const ARGUMENT: &str = "bare-server";
 
@@ -36,33 +38,36 @@ const WAITING: usize = 1_024;
 const CONNECTIONS: u32 = 16;
 
 /// The table of single rows, which `pgbench` writes too.
-pub(crate) const TABLE: &str = "CREATE TABLE IF NOT EXISTS bench_single (
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS bench_single (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     product_key text NOT NULL, name text NOT NULL, at timestamptz NOT NULL DEFAULT now())";
+
+/// What `pgbench` does again and again.
+pub(crate) const INSERT_OF_PGBENCH: &str = "\\set n random(1, 1000000000)\n\
+    INSERT INTO bench_single (product_key, name) VALUES ('a1BenchCalls', 'bench-' || :n);\n";
 
 /// A running server; killed when this value ends.
 #[derive(Debug)]
 pub(crate) struct Bare {
     child: Child,
     pub(crate) address: String,
-    /// Open for as long as it is to live.
-    _stdin: Option<ChildStdin>,
 }
 
 impl Bare {
     /// Starts one; without a database it takes no submissions.
     pub(crate) fn start(database: Option<&str>) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .arg(ARGUMENT)
             .args(database)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        die_with_us(&mut command);
+        let mut child = command.spawn()?;
         let mut address = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut address)?;
         Ok(Self {
-            _stdin: child.stdin.take(),
             child,
             address: address.trim().to_owned(),
         })
@@ -80,12 +85,8 @@ impl Drop for Bare {
     }
 }
 
-/// What a process does whose first argument is [`ARGUMENT`]. Ends with its parent.
+/// What a process does whose first argument is [`ARGUMENT`].
 pub(crate) async fn serve(database: Option<String>) -> anyhow::Result<()> {
-    std::thread::spawn(|| {
-        std::io::stdin().read_to_end(&mut Vec::new()).ok();
-        std::process::exit(0);
-    });
     let pool = match database {
         Some(url) => {
             let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
@@ -183,7 +184,9 @@ impl Calls {
         Ok(RegisterResponse::default())
     }
 
-    fn watch(&self) -> impl futures_util::Stream<Item = Result<WatchApplyResponse, Status>> + use<> {
+    fn watch(
+        &self,
+    ) -> impl futures_util::Stream<Item = Result<WatchApplyResponse, Status>> + use<> {
         BroadcastStream::new(self.events.subscribe()).map(|number| match number {
             Ok(number) => Ok(event(number)),
             Err(lagged) => Err(Status::data_loss(lagged.to_string())),
@@ -203,7 +206,9 @@ macro_rules! unary {
             let answer = calls.clone().$method(asked.into_inner());
             async move { answer.await.map(tonic::Response::new) }
         });
-        Grpc::new(ProstCodec::default()).unary(method, $request).await
+        Grpc::new(ProstCodec::default())
+            .unary(method, $request)
+            .await
     }};
 }
 

@@ -13,6 +13,8 @@ use http::uri::PathAndQuery;
 use tonic::{client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 
+use super::process::die_with_us;
+
 const KEY: &[u8] = b"bench/watched";
 
 /// A running etcd; killed when this value ends.
@@ -32,7 +34,8 @@ impl Etcd {
             format!("http://127.0.0.1:{clients}"),
             format!("http://127.0.0.1:{peers}"),
         );
-        let child = Command::new("etcd")
+        let mut command = Command::new("etcd");
+        command
             .arg("--data-dir")
             .arg(data.path())
             .args(["--listen-client-urls", &clients])
@@ -42,9 +45,9 @@ impl Etcd {
             .args(["--initial-cluster", &format!("default={peers}")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("etcd does not start; script/bootstrap --bench installs it")?;
+            .stderr(Stdio::null());
+        die_with_us(&mut command);
+        let child = command.spawn().context("etcd does not start")?;
         let etcd = Self {
             child,
             address: clients.trim_start_matches("http://").to_owned(),
@@ -65,11 +68,13 @@ impl Etcd {
         self.child.id()
     }
 
-    /// What it says its version is.
+    /// What it says its version is: `3.4.23`.
     pub(crate) fn version() -> anyhow::Result<String> {
-        let told = Command::new("etcd").arg("--version").output()?;
+        let told = Command::new("etcd").arg("--version").output();
+        let told = told.context("etcd is missing; script/bootstrap --bench installs it")?;
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        Ok(told.lines().next().unwrap_or_default().to_owned())
+        let first = told.lines().next().and_then(|line| line.rsplit(' ').next());
+        Ok(first.unwrap_or_default().to_owned())
     }
 }
 

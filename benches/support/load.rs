@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tonic::{Status, transport::Channel};
 
-use super::{usage, watched::connect};
+use super::{process, watched::connect};
 
 /// Connections that the callers share.
 const CONNECTIONS: usize = 8;
@@ -14,8 +14,8 @@ const CONNECTIONS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fared {
     pub(crate) per_second: f64,
-    /// The server's, for each call.
-    pub(crate) cpu: Duration,
+    /// Seconds of the server for each call.
+    pub(crate) cpu: f64,
 }
 
 /// Has so many callers call one after another, for so long. `call` is one call; what it is given
@@ -36,13 +36,13 @@ where
     }
     // Connections and statements are there before anything is counted.
     rounds(&channels, callers, time / 4, call.clone()).await?;
-    let (cpu, begun) = (usage::cpu(pid)?, Instant::now());
+    let (cpu, begun) = (process::cpu(pid), Instant::now());
     let calls = rounds(&channels, callers, time, call).await?;
     let took = begun.elapsed();
-    let cpu = usage::cpu(pid)? - cpu;
+    let cpu = process::cpu(pid) - cpu;
     Ok(Fared {
         per_second: f64::from(calls) / took.as_secs_f64(),
-        cpu: cpu / calls,
+        cpu: cpu / f64::from(calls),
     })
 }
 

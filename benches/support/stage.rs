@@ -1,53 +1,164 @@
-use std::{io::{BufRead as _, BufReader}, path::PathBuf, process::{Child, Command, Stdio}};
+//! The stage of all benchmarks: one PostgreSQL with default durability, and databases on it.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
 use anyhow::Context as _;
-use registrar::{dev::postgres::{Durability, Options, Postgres}, simulator};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
+use registrar::{
+    dev::postgres::{Durability, Options, Postgres},
+    store::MIGRATOR,
+};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
+};
 
-static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+use super::process;
 
-pub(crate) struct Stage { postgres: Postgres, count: usize, _root: tempfile::TempDir }
-pub(crate) struct Server { child: Child, pub(crate) address: String, _simulator: Option<Box<Server>> }
+/// Durability is the default: every commit waits for the disk. Memory and log are of a size that is
+/// usual for a server, as they were when the peers were first measured.
+const SETTINGS: [(&str, &str); 3] = [
+    ("shared_buffers", "1GB"),
+    ("max_wal_size", "8GB"),
+    ("max_connections", "300"),
+];
+
+/// What benchmarks stand on. It ends with this value, and with the process.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    postgres: Postgres,
+    root: PathBuf,
+    made: usize,
+    /// Whether statements are counted, and shown when databases go.
+    statements: bool,
+}
+
+/// A database of the stage.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    pub(crate) options: PgConnectOptions,
+    /// The same for other programs.
+    pub(crate) url: String,
+}
 
 impl Stage {
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        let root = tempfile::tempdir()?;
-        std::fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
-        let postgres = Postgres::start(&Options { root: root.path().join("pg"), bindir: None, durability: Durability::Full,
-            settings: vec![("max_connections".into(), "300".into()), ("max_wal_size".into(), "8GB".into()), ("shared_buffers".into(), "1GB".into())] })?;
-        Ok(Self { postgres, count: 0, _root: root })
-    }
-    pub(crate) async fn database(&mut self) -> anyhow::Result<String> {
-        self.count += 1;
-        let name = format!("bench_{}", self.count);
-        let mut c = PgConnection::connect_with(&self.postgres.connect_options("postgres")).await?;
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut c).await?;
-        let options = self.postgres.connect_options(&name);
-        let mut c = PgConnection::connect_with(&options).await?;
-        MIGRATOR.run(&mut c).await?;
-        Ok(options.to_url_lossy().to_string())
-    }
-    pub(crate) async fn registrar(&self, database: &str, flags: &[&str]) -> anyhow::Result<Server> {
-        let simulator = launch(Command::new(binary()).args(["simulate", "--listen", "127.0.0.1:0"]), "the simulator listens")?;
-        let mut server = launch(Command::new(binary()).args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--database-url", database, "--upstream-url", &format!("http://{}", simulator.address),
-            "--upstream-access-key-id", simulator::ACCESS_KEY_ID, "--upstream-access-key-secret", simulator::ACCESS_KEY_SECRET]).args(flags), "registrar serves")?;
-        server._simulator = Some(Box::new(simulator));
-        Ok(server)
-    }
-    pub(crate) fn binary(&self, name: &str) -> PathBuf { PathBuf::from("/usr/lib/postgresql/15/bin").join(name) }
-}
-fn binary() -> PathBuf { env!("CARGO_BIN_EXE_registrar").into() }
-fn launch(command: &mut Command, ready: &'static str) -> anyhow::Result<Server> {
-    let mut child = command.env("REGISTRAR_LOG", "warn,registrar::app=info").env("REGISTRAR_LOG_FORMAT", "json").stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let lines = BufReader::new(child.stderr.take().context("stderr")?).lines();
-    let (told, address) = std::sync::mpsc::channel();
-    std::thread::spawn(move || for line in lines.map_while(Result::ok) {
-        match serde_json::from_str::<serde_json::Value>(&line) {
-            Ok(event) if event["message"] == ready => { told.send(event["listen"].as_str().unwrap_or_default().to_owned()).ok(); }
-            _ => eprintln!("{line}"),
+    /// Starts PostgreSQL. With `statements` it counts statements, and [`Stage::clear`] prints those
+    /// that took the most time; so no figure of such a run counts.
+    pub(crate) async fn start(statements: bool) -> anyhow::Result<Self> {
+        let root = std::env::temp_dir().join(format!("registrar-bench-{}", std::process::id()));
+        fs::create_dir(&root).context("cannot make the directory of PostgreSQL")?;
+        // The server may run as another user, who has to pass through.
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o711))?;
+        let mut settings = SETTINGS.to_vec();
+        if statements {
+            settings.push(("shared_preload_libraries", "pg_stat_statements"));
+            settings.push(("track_io_timing", "on"));
         }
-    });
-    let address = address.recv_timeout(std::time::Duration::from_secs(60))?;
-    Ok(Server { child, address, _simulator: None })
+        let options = Options {
+            root: root.clone(),
+            bindir: None,
+            durability: Durability::Full,
+            settings: settings
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        };
+        let stage = Self {
+            postgres: Postgres::start(&options)?,
+            root,
+            made: 0,
+            statements,
+        };
+        if statements {
+            stage.run("CREATE EXTENSION pg_stat_statements").await?;
+        }
+        Ok(stage)
+    }
+
+    /// A new database with nothing in it.
+    pub(crate) async fn database(&mut self) -> anyhow::Result<Database> {
+        self.made += 1;
+        let name = format!("bench_{}", self.made);
+        self.run(&format!("CREATE DATABASE {name}")).await?;
+        Ok(Database {
+            options: self.postgres.connect_options(&name),
+            url: self.postgres.url(&name),
+        })
+    }
+
+    /// A new database with our schema.
+    pub(crate) async fn migrated(&mut self) -> anyhow::Result<Database> {
+        let database = self.database().await?;
+        let mut connection = database.connect().await?;
+        MIGRATOR.run(&mut connection).await?;
+        connection.close().await?;
+        Ok(database)
+    }
+
+    /// Removes all databases and writes down what is unwritten, so that nothing of one run weighs on
+    /// the next.
+    pub(crate) async fn clear(&mut self) -> anyhow::Result<()> {
+        if self.statements {
+            super::statements::show(&mut self.connect().await?).await?;
+        }
+        let mut connection = self.connect().await?;
+        let names: Vec<String> =
+            sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname LIKE 'bench_%'")
+                .fetch_all(&mut connection)
+                .await?;
+        connection.close().await?;
+        for name in names {
+            self.run(&format!("DROP DATABASE {name} WITH (FORCE)"))
+                .await?;
+        }
+        self.checkpoint().await
+    }
+
+    pub(crate) async fn checkpoint(&self) -> anyhow::Result<()> {
+        self.run("CHECKPOINT").await
+    }
+
+    /// Seconds of CPU that PostgreSQL has used, all of its processes together.
+    pub(crate) fn postgres_cpu(&self) -> f64 {
+        process::cpu_of_family(self.postgres.pid())
+    }
+
+    /// Bytes of WAL written so far.
+    pub(crate) async fn wal(&self) -> anyhow::Result<f64> {
+        let bytes: i64 = sqlx::query_scalar("SELECT (pg_current_wal_lsn() - '0/0')::bigint")
+            .fetch_one(&mut self.connect().await?)
+            .await?;
+        Ok(bytes as f64)
+    }
+
+    /// What PostgreSQL says of itself: `15.18`.
+    pub(crate) async fn version(&self) -> anyhow::Result<String> {
+        let text: String = sqlx::query_scalar("SHOW server_version")
+            .fetch_one(&mut self.connect().await?)
+            .await?;
+        Ok(text.split(' ').next().unwrap_or_default().to_owned())
+    }
+
+    async fn connect(&self) -> anyhow::Result<PgConnection> {
+        Ok(self.postgres.connect_options("postgres").connect().await?)
+    }
+
+    async fn run(&self, sql: &str) -> anyhow::Result<()> {
+        let mut connection = self.connect().await?;
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await?;
+        Ok(connection.close().await?)
+    }
 }
-impl Server { pub(crate) fn pid(&self) -> u32 { self.child.id() } }
-impl Drop for Server { fn drop(&mut self) { self.child.kill().ok(); self.child.wait().ok(); } }
+
+impl Database {
+    pub(crate) async fn connect(&self) -> anyhow::Result<PgConnection> {
+        Ok(self.options.connect().await?)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.postgres.stop();
+        fs::remove_dir_all(&self.root).ok();
+    }
+}

@@ -18,7 +18,7 @@ use registrar::proto::{
     self as pb, RegisterRequest, WatchApplyRequest,
     registrar_service_client::RegistrarServiceClient as Client, upload_devices_request::Part,
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 use tonic::transport::Channel;
 
@@ -26,8 +26,9 @@ use super::{
     bare::{self, Bare},
     board::Board,
     etcd::{self, Etcd},
-    stage::{Server, Stage},
-    usage,
+    process,
+    stack::{Setup, Stack},
+    stage::Stage,
 };
 
 /// Connections that the watchers share.
@@ -54,7 +55,7 @@ pub(crate) struct Watched {
 
 enum Source {
     Registrar {
-        server: Server,
+        stack: Stack,
         apply: i64,
         writer: PgConnection,
     },
@@ -73,13 +74,12 @@ impl Watched {
     pub(crate) async fn start(kind: Kind, stage: &mut Stage) -> anyhow::Result<Self> {
         let (source, address) = match kind {
             Kind::Registrar => {
-                let database = stage.database().await?;
-                let server = stage.registrar(&database, &[]).await?;
-                let apply = unsealed(&server).await?;
-                let address = server.address.clone();
-                let writer = PgConnection::connect(&database).await?;
+                let stack = Stack::start(stage, Setup::PUBLISHED).await?;
+                let address = stack.replicas[0].address.clone();
+                let apply = unsealed(&address).await?;
+                let writer = stack.database.connect().await?;
                 let source = Source::Registrar {
-                    server,
+                    stack,
                     apply,
                     writer,
                 };
@@ -111,7 +111,7 @@ impl Watched {
 
     pub(crate) fn pid(&self) -> u32 {
         match &self.source {
-            Source::Registrar { server, .. } => server.pid(),
+            Source::Registrar { stack, .. } => stack.replicas[0].pid(),
             Source::Etcd { server, .. } => server.pid(),
             Source::Bare { server, .. } => server.pid(),
         }
@@ -166,7 +166,7 @@ impl Watched {
         if let Some(ticks) = &mut ticks {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        let (cpu, begun) = (usage::cpu(self.pid())?, Instant::now());
+        let (cpu, begun) = (process::cpu(self.pid()), Instant::now());
         for _ in 0..events {
             if let Some(ticks) = &mut ticks {
                 ticks.tick().await;
@@ -184,12 +184,12 @@ impl Watched {
         let all = tokio::time::timeout(PATIENCE, all).await;
         all.with_context(|| format!("{} of {deliveries} deliveries", board.count()))?;
         let took = begun.elapsed();
-        let cpu = usage::cpu(self.pid())? - cpu;
+        let cpu = process::cpu(self.pid()) - cpu;
         Ok(Told {
             p50: board.quantile(0.5),
             p99: board.quantile(0.99),
             per_second: deliveries as f64 / took.as_secs_f64(),
-            cpu: cpu.div_f64(deliveries as f64),
+            cpu: cpu / deliveries as f64,
         })
     }
 
@@ -197,7 +197,10 @@ impl Watched {
     async fn write(&mut self) -> anyhow::Result<()> {
         match &mut self.source {
             Source::Registrar { apply, writer, .. } => {
-                sqlx::query(EVENT).bind(*apply).execute(&mut *writer).await?;
+                sqlx::query(EVENT)
+                    .bind(*apply)
+                    .execute(&mut *writer)
+                    .await?;
                 sqlx::query("SELECT pg_notify('registrar', 'bench')")
                     .execute(&mut *writer)
                     .await?;
@@ -228,7 +231,7 @@ const EVENT: &str = "WITH now_is AS (
     FROM now_is";
 
 /// An upload that waits for more devices: an apply that no worker moves.
-pub(crate) async fn unsealed(server: &Server) -> anyhow::Result<i64> {
+pub(crate) async fn unsealed(address: &str) -> anyhow::Result<i64> {
     let start = pb::UploadStart {
         product_key: "a1BenchWatch".into(),
         ..Default::default()
@@ -237,7 +240,7 @@ pub(crate) async fn unsealed(server: &Server) -> anyhow::Result<i64> {
         part: Some(Part::Start(start)),
     };
     let parts = futures_util::stream::iter([start]);
-    let mut client = Client::new(connect(&server.address).await?);
+    let mut client = Client::new(connect(address).await?);
     let mut answers = client.upload_devices(parts).await?.into_inner();
     let begun = answers.message().await?.context("no answer")?;
     Ok(begun.apply.context("no apply")?.apply_id)
@@ -259,7 +262,10 @@ async fn watch(
         after_revision,
         ..Default::default()
     };
-    let events = Client::new(channel).watch_apply(request).await?.into_inner();
+    let events = Client::new(channel)
+        .watch_apply(request)
+        .await?
+        .into_inner();
     Ok(events
         .filter_map(async |message| {
             let message = message.ok().filter(|message| !message.heartbeat)?;
@@ -281,7 +287,6 @@ pub(crate) struct Told {
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
     pub(crate) per_second: f64,
-    /// The server's, for each delivery.
-    pub(crate) cpu: Duration,
+    /// Seconds of the server for each delivery.
+    pub(crate) cpu: f64,
 }
-
