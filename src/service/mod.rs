@@ -39,7 +39,7 @@ mod waits;
 mod watch;
 mod watched;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
@@ -175,25 +175,37 @@ pub struct Means {
     pub access: Access,
 }
 
-/// Answers the calls of the API.
+/// Answers the calls of the API. Clones share everything: each call and each watch has one.
 #[derive(Clone, Debug)]
-pub struct Service {
+pub struct Service(Arc<Shared>);
+
+impl Deref for Service {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What all calls share.
+#[derive(Debug)]
+pub struct Shared {
     store: Store,
     hub: Hub,
     /// Seals the secrets that devices bring.
     vault: Vault,
     credentials: Credentials,
     /// The calls a second that each lane makes at most.
-    rates: Arc<[(Lane, f64)]>,
+    rates: Vec<(Lane, f64)>,
     options: Options,
     access: Access,
-    refusals: Arc<access::Refusals>,
+    refusals: access::Refusals,
     stop: CancellationToken,
     /// Watches that may look up their apply at one time.
-    openings: Arc<Semaphore>,
+    openings: Semaphore,
     /// Exports that may be made at one time.
     exports: Arc<Semaphore>,
-    waits: Arc<waits::Waits>,
+    waits: waits::Waits,
     uploads: upload::Uploads,
 }
 
@@ -213,22 +225,21 @@ impl Service {
             credentials,
             access,
         } = means;
-        let openings = Arc::new(Semaphore::new(OPENINGS));
-        Self {
+        Self(Arc::new(Shared {
             store,
             hub,
             vault,
             credentials,
-            rates: rates.into(),
+            rates,
             options: options.clone(),
             access,
-            refusals: Arc::default(),
+            refusals: access::Refusals::default(),
             stop,
-            openings,
+            openings: Semaphore::new(OPENINGS),
             exports: Arc::new(Semaphore::new(options.exports_at_once as usize)),
-            waits: Arc::default(),
+            waits: waits::Waits::default(),
             uploads: upload::Uploads::new(options),
-        }
+        }))
     }
 }
 

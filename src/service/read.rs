@@ -36,8 +36,8 @@ impl Service {
             let mut response = pb::GetApplyResponse {
                 apply: Some(answer::apply(&apply, &now)),
                 waiting_for: self
-                    .store
-                    .waiting(&apply, &now)
+                    .waits
+                    .now(&self.store, &apply, &now)
                     .await?
                     .map(answer::waiting_for),
                 ..Default::default()

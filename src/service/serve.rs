@@ -48,7 +48,7 @@ pub async fn serve(
     health: Health,
     grace: Duration,
 ) -> anyhow::Result<()> {
-    let Service { options, stop, .. } = service.clone();
+    let (options, stop) = (&service.options.clone(), &service.stop.clone());
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)

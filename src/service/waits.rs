@@ -1,4 +1,4 @@
-//! What watched applies wait for, read once a second for all watchers of one.
+//! What applies wait for, read at most once a second for all who watch or poll one.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,15 @@ const ASKING: usize = 2;
 #[derive(Debug)]
 pub(super) struct Waits {
     asking: Semaphore,
-    told: Mutex<HashMap<ApplyId, (Instant, Option<Waiting>)>>,
+    told: Mutex<HashMap<ApplyId, Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    /// When it was asked for, and of an apply that stood at this revision.
+    at: Instant,
+    revision: i64,
+    waiting: Option<Waiting>,
 }
 
 impl Default for Waits {
@@ -39,8 +47,21 @@ impl Default for Waits {
 }
 
 impl Waits {
-    /// What an apply that stands so waits for, as of the last second, and of no earlier time than
-    /// `since`.
+    /// What an apply that stands so waits for, as of the last second.
+    pub(super) async fn now(
+        &self,
+        store: &Store,
+        apply: &Apply,
+        now: &Snapshot,
+    ) -> Result<Option<Waiting>, Error> {
+        match self.told(apply.id, now.revision, None) {
+            Some(waiting) => Ok(waiting),
+            None => self.ask(store, apply, now).await,
+        }
+    }
+
+    /// The same for one of many watchers, who leave most of the connections to others; and of no
+    /// earlier time than `since`.
     pub(super) async fn of(
         &self,
         store: &Store,
@@ -48,8 +69,7 @@ impl Waits {
         now: &Snapshot,
         since: Option<Instant>,
     ) -> Result<Option<Waiting>, Error> {
-        let id = apply.id;
-        if let Some(waiting) = self.told(id, since) {
+        if let Some(waiting) = self.told(apply.id, now.revision, since) {
             return Ok(waiting);
         }
         let _permit = self
@@ -58,27 +78,41 @@ impl Waits {
             .await
             .expect("questions are never closed");
         // Who waited finds that another one of the apply has asked meanwhile.
-        if let Some(waiting) = self.told(id, since) {
-            return Ok(waiting);
+        match self.told(apply.id, now.revision, since) {
+            Some(waiting) => Ok(waiting),
+            None => self.ask(store, apply, now).await,
         }
-        let asked = Instant::now();
+    }
+
+    async fn ask(
+        &self,
+        store: &Store,
+        apply: &Apply,
+        now: &Snapshot,
+    ) -> Result<Option<Waiting>, Error> {
+        let (at, revision) = (Instant::now(), now.revision);
         let waiting = store.waiting(apply, now).await?;
         let mut told = self.lock();
         if told.len() >= KEPT {
-            told.retain(|_, (at, _)| at.elapsed() < FRESH);
+            told.retain(|_, told| told.at.elapsed() < FRESH);
         }
-        told.insert(id, (asked, waiting.clone()));
+        let answer = Told {
+            at,
+            revision,
+            waiting: waiting.clone(),
+        };
+        told.insert(apply.id, answer);
         Ok(waiting)
     }
 
-    fn told(&self, id: ApplyId, since: Option<Instant>) -> Option<Option<Waiting>> {
-        let told = self.lock();
-        let (at, waiting) = told.get(&id)?;
-        let fresh = at.elapsed() < FRESH && since.is_none_or(|since| *at >= since);
-        fresh.then(|| waiting.clone())
+    fn told(&self, id: ApplyId, revision: i64, since: Option<Instant>) -> Option<Option<Waiting>> {
+        let all = self.lock();
+        let told = all.get(&id).filter(|told| told.revision == revision)?;
+        let fresh = told.at.elapsed() < FRESH && since.is_none_or(|since| told.at >= since);
+        fresh.then(|| told.waiting.clone())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ApplyId, (Instant, Option<Waiting>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ApplyId, Told>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,16 +1,10 @@
 //! WatchApply: the events of an apply, until it has settled.
 
-use std::time::Duration;
+use std::pin::Pin;
 
-use futures_util::{
-    FutureExt as _, StreamExt as _,
-    future::{BoxFuture, Shared},
-    stream,
-    stream::BoxStream,
-};
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
+use tokio::time::{Instant, Sleep, sleep};
+use tonic::Status;
 use tracing::{Instrument as _, Span};
 
 use super::{
@@ -41,23 +35,31 @@ impl Service {
             (true, true) => Progress::Ended,
             (true, false) | (false, _) => Progress::Moving,
         };
-        let (events, stop) = (self.hub.watch(id, seen), self.stop.clone());
-        let product_key = apply.product_key.clone();
-        let watch = Watch {
-            ended: pass.ended([Right::Read], product_key).boxed().shared(),
-            blocks: self.hub.blocks(&apply),
-            apply,
-            events,
-            seen,
-            until,
-            last: now,
-            progress,
-            heartbeat: self.options.heartbeat,
-            service: self.clone(),
-            stop,
-            moves_on: Instant::now() + self.options.watch_age(),
-            watched: Watched::new(),
+        let stop = self.stop.clone();
+        let ended = pass.ended([Right::Read], apply.product_key.clone());
+        let over = async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Over::Stopping,
+                () = ended => Over::Barred,
+            }
         };
+        let watch = Box::new(Watch {
+            over: over.boxed(),
+            moves_on: Box::pin(sleep(self.options.watch_age())),
+            blocks: self.hub.blocks(&apply).changed().boxed(),
+            silence: Box::pin(sleep(self.options.heartbeat)),
+            apply,
+            cursor: Cursor {
+                events: self.hub.watch(id, seen),
+                seen,
+                last: now,
+                progress,
+                until,
+            },
+            service: self.clone(),
+            watched: Watched::new(),
+        });
         // What is logged while it lasts names the call; its trace ends here.
         let call = Span::current();
         // One message is made at a time, when the transport has room for it.
@@ -66,14 +68,10 @@ impl Service {
                 let message = watch.next().await;
                 match &message {
                     Ok(message) => watch.watched.heed(message.as_ref()),
-                    Err(error) if error.code() == Code::Unauthenticated => {
-                        watch.watched.ends("barred");
-                    }
-                    Err(_) if watch.stop.is_cancelled() => watch.watched.ends("stopping"),
-                    Err(_) if watch.moves_on <= Instant::now() => watch.watched.ends("moved"),
-                    Err(_) => watch.watched.ends("failed"),
+                    Err(End { how, .. }) => watch.watched.ends(how),
                 }
-                Ok(message?.map(|message| (message, watch)))
+                let message = message.map_err(|end| end.told)?;
+                Ok(message.map(|message| (message, watch)))
             };
             next.instrument(call.clone())
         })
@@ -90,27 +88,49 @@ impl Service {
     }
 }
 
-/// What one caller watches.
+/// What one caller watches. What ends or interrupts its silence lasts as long as it does and is not
+/// made anew for each message: most of the cost of a message would be that.
 struct Watch {
-    /// Over once the caller may not watch any more.
-    ended: Shared<BoxFuture<'static, ()>>,
+    /// Ready when the watch may not go on, whatever the apply does.
+    over: BoxFuture<'static, Over>,
+    /// When it is taken up again elsewhere.
+    moves_on: Pin<Box<Sleep>>,
+    /// The next change of what stands in its apply's way.
+    blocks: BoxFuture<'static, (hub::Blocks, Instant)>,
+    /// Ends when it has been silent for as long as it may be.
+    silence: Pin<Box<Sleep>>,
     apply: Apply,
+    cursor: Cursor,
+    service: Service,
+    watched: Watched,
+}
+
+/// Why a watch may not go on.
+enum Over {
+    /// The server stops.
+    Stopping,
+    /// Its caller may not watch any more.
+    Barred,
+}
+
+/// How a watch ends before its time.
+struct End {
+    /// As it is counted.
+    how: &'static str,
+    /// As the caller is told.
+    told: Status,
+}
+
+/// Where a watch is in the events of its apply.
+struct Cursor {
     events: hub::Watch,
-    blocks: hub::Blocks,
     /// The revision of the last event sent.
     seen: i64,
-    /// When it ends.
-    until: Until,
     /// The last event sent, or the apply as it was at first.
     last: Snapshot,
     progress: Progress,
-    /// How long it is silent at most.
-    heartbeat: Duration,
-    service: Service,
-    stop: CancellationToken,
-    /// When it is taken up again elsewhere.
-    moves_on: Instant,
-    watched: Watched,
+    /// When it ends.
+    until: Until,
 }
 
 /// Where a watch stands after the last event sent.
@@ -126,56 +146,61 @@ enum Progress {
 
 impl Watch {
     /// The next change or sign of life; none once the watch has reached its end.
-    async fn next(&mut self) -> Result<Option<pb::WatchApplyResponse>, Status> {
-        let (stop, blocks) = (self.stop.clone(), self.blocks.clone());
-        let ended = self.ended.clone();
-        let heartbeat = self.heartbeat;
+    async fn next(&mut self) -> Result<Option<pb::WatchApplyResponse>, End> {
+        let (id, seen) = (self.apply.id, self.cursor.seen);
+        let end = |how, told| Err(End { how, told });
         // Before that, the events that there are.
-        let is_abreast = self.seen >= self.last.revision;
+        let is_abreast = seen >= self.cursor.last.revision;
+        let heartbeat = self.service.options.heartbeat;
+        self.silence.as_mut().reset(Instant::now() + heartbeat);
         tokio::select! {
             biased;
-            () = stop.cancelled() => Err(status::stopping(self.apply.id, self.seen)),
-            () = ended => Err(revoked(self.apply.id, self.seen)),
-            () = sleep_until(self.moves_on), if is_abreast => {
-                Err(status::moving_on(self.apply.id, self.seen))
-            }
-            event = self.next_event() => {
-                Ok(event.map_err(status::of)?.map(|event| self.message(&event)))
-            }
-            (told, since) = blocks.changed(), if is_abreast => {
-                self.blocks = told;
+            over = &mut self.over => match over {
+                Over::Stopping => end("stopping", status::stopping(id, seen)),
+                Over::Barred => end("barred", revoked(id, seen)),
+            },
+            () = &mut self.moves_on, if is_abreast => end("moved", status::moving_on(id, seen)),
+            event = self.cursor.next() => match event {
+                Ok(event) => Ok(event.map(|event| self.message(&event))),
+                Err(error) => end("failed", status::of(error)),
+            },
+            (told, since) = &mut self.blocks, if is_abreast => {
+                self.blocks = told.changed().boxed();
                 Ok(Some(self.sign_of_life(Some(since)).await))
             }
-            () = tokio::time::sleep(heartbeat) => Ok(Some(self.sign_of_life(None).await)),
+            () = &mut self.silence => Ok(Some(self.sign_of_life(None).await)),
         }
     }
 
     /// The apply as last sent, and what it waits for, looked up no earlier than `since`. A database
     /// that is away is no reason for silence.
-    async fn sign_of_life(&self, since: Option<Instant>) -> pb::WatchApplyResponse {
-        let Service { store, waits, .. } = &self.service;
+    async fn sign_of_life(&mut self, since: Option<Instant>) -> pb::WatchApplyResponse {
+        let (store, waits) = (&self.service.store, &self.service.waits);
+        let last = self.cursor.last;
         let waiting = waits
-            .of(store, &self.apply, &self.last, since)
+            .of(store, &self.apply, &last, since)
             .await
             .unwrap_or_default();
         pb::WatchApplyResponse {
             heartbeat: true,
             waiting_for: waiting.map(answer::waiting_for),
-            ..self.message(&self.last)
+            ..self.message(&last)
         }
     }
 
     fn message(&self, at: &Snapshot) -> pb::WatchApplyResponse {
         pb::WatchApplyResponse {
             // A heartbeat before the first event has no revision to repeat.
-            apply: (at.revision == self.seen).then(|| answer::apply(&self.apply, at)),
+            apply: (at.revision == self.cursor.seen).then(|| answer::apply(&self.apply, at)),
             ..Default::default()
         }
     }
+}
 
+impl Cursor {
     /// The next event. Someone may have asked for more since the last one, so the end is where the
     /// apply is now, not where it once was.
-    async fn next_event(&mut self) -> Result<Option<Snapshot>, Error> {
+    async fn next(&mut self) -> Result<Option<Snapshot>, Error> {
         match self.progress {
             Progress::Ended => return Ok(None),
             Progress::Reached if self.events.is_at_end().await? => {

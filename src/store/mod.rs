@@ -46,7 +46,7 @@ mod waiting;
 use std::time::Duration;
 
 use sqlx::{
-    PgPool,
+    Connection as _, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -76,6 +76,10 @@ pub use upload::Upload;
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// For how long a connection that was given back, and answered then, is taken again without being
+/// asked whether it still lives. Asking costs a round trip, as much as a small statement does.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// How to reach the database.
 #[derive(Clone, clap::Args)]
@@ -133,6 +137,12 @@ impl Store {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(5))
+                .test_before_acquire(false)
+                .before_acquire(|connection, it| {
+                    Box::pin(async move {
+                        Ok(it.idle_for < TRUSTED_FOR || connection.ping().await.is_ok())
+                    })
+                })
                 .connect_lazy_with(connect.clone())
         };
         Self {

@@ -133,9 +133,9 @@ fn unknown_encoding(accepted: &str) -> Status {
 fn unknown_method(call: &Call) -> Status {
     let message = format!(
         "this server has no method {}; it serves {SERVICE_NAME}, whose methods reflection lists",
-        call.path
+        call.path()
     );
-    let metadata = [("method", call.path.clone())];
+    let metadata = [("method", call.path())];
     Status::with_error_details(
         Code::Unimplemented,
         message,
@@ -149,7 +149,7 @@ mod tests {
 
     fn call(largest: usize) -> Call {
         Call {
-            path: "/x.Y/Z".to_owned(),
+            uri: http::Uri::from_static("/x.Y/Z"),
             largest,
         }
     }
