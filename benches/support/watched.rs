@@ -53,6 +53,7 @@ pub(crate) struct Watched {
     number: i64,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Source {
     Registrar {
         stack: Stack,
