@@ -11,6 +11,7 @@ mod rounds;
 mod state;
 mod submissions;
 mod tenants;
+mod together;
 mod uploads;
 mod waits;
 
