@@ -9,6 +9,7 @@ mod requests;
 mod retention;
 mod rounds;
 mod state;
+mod statements;
 mod submissions;
 mod tenants;
 mod together;
