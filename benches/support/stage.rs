@@ -11,7 +11,7 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
 };
 
-use super::process;
+use super::{process, statements};
 
 /// Durability is the default: every commit waits for the disk. Memory and log are of a size that is
 /// usual for a server, as they were when the peers were first measured.
@@ -50,7 +50,8 @@ impl Stage {
         let mut settings = SETTINGS.to_vec();
         if statements {
             settings.push(("shared_preload_libraries", "pg_stat_statements"));
-            settings.push(("track_io_timing", "on"));
+            settings.push(("pg_stat_statements.track", "all"));
+            settings.push(("pg_stat_statements.track_planning", "on"));
         }
         let options = Options {
             root: root.clone(),
@@ -90,6 +91,9 @@ impl Stage {
         let mut connection = database.connect().await?;
         MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
+        if self.statements {
+            statements::forget(&mut self.connect().await?).await?;
+        }
         Ok(database)
     }
 
@@ -97,7 +101,7 @@ impl Stage {
     /// the next.
     pub(crate) async fn clear(&mut self) -> anyhow::Result<()> {
         if self.statements {
-            super::statements::show(&mut self.connect().await?).await?;
+            statements::show(&mut self.connect().await?).await?;
         }
         let mut connection = self.connect().await?;
         let names: Vec<String> =

@@ -74,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
         .max_connections(CONCURRENCY as u32)
         .connect(url)
         .await?;
-    let utils = WorkerUtils::new(pool.clone().into(), "graphile_worker");
+    let utils = WorkerUtils::new(pool.clone(), "graphile_worker");
     utils.migrate().await?;
 
     let began = Instant::now();
