@@ -116,3 +116,60 @@ impl Waits {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::domain::{AfterCheck, ApplyStatus, Counts, Labels};
+
+    fn standing(revision: i64) -> Snapshot {
+        Snapshot {
+            revision,
+            status: ApplyStatus::Check,
+            counts: Counts::pending(3),
+            cancelling: false,
+            sealed: true,
+            at: OffsetDateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_good_for_one_revision_and_for_a_second() {
+        let connect = "postgres://127.0.0.1:1/none".parse().unwrap();
+        let (store, waits) = (Store::new(connect, 1, "test"), Waits::default());
+        let apply = Apply {
+            id: ApplyId(7),
+            product_key: "a1".into(),
+            iot_instance_id: String::new(),
+            after_check: AfterCheck::Stop,
+            import: false,
+            labels: Labels::default(),
+            created_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        let waiting = Waiting::for_upload(3);
+        let answered = |at| {
+            let told = Told {
+                at,
+                revision: 4,
+                waiting: Some(waiting.clone()),
+            };
+            waits.lock().insert(apply.id, told);
+        };
+        // None where it has to ask, since nobody answers.
+        let told = |revision| {
+            let now = waits
+                .now(&store, &apply, &standing(revision))
+                .now_or_never();
+            now.map(Result::unwrap)
+        };
+
+        answered(Instant::now());
+        assert_eq!(told(4), Some(Some(waiting.clone())));
+        assert_eq!(told(5), None);
+        answered(Instant::now() - FRESH);
+        assert_eq!(told(4), None);
+    }
+}
