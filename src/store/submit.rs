@@ -10,6 +10,7 @@ use super::{
     follow, labels, requests, seconds,
 };
 use crate::{
+    breaking::{self, Fault},
     domain::{
         Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Outcome, RequestKey, Snapshot,
         Submission, apply::Standing, caller::Act,
@@ -74,8 +75,11 @@ impl Store {
             detail: &detail,
         };
         audit::write(&mut *tx, &entry).await?;
-        tx.commit().await?;
-        self.bell.ring();
+        if breaking::on(Fault::PromisedUnstored) {
+            tx.rollback().await?;
+            return Ok((apply, snapshot));
+        }
+        self.commit(tx, "submit").await?;
         Ok((apply, snapshot))
     }
 

@@ -7,6 +7,7 @@ use sqlx::{Postgres, Transaction};
 
 use super::{AuditEntry, Error, Store, audit, follow::Locked, read, requests, submit};
 use crate::{
+    breaking::{self, Fault},
     domain::{
         Apply, ApplyId, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot, caller::Act,
     },
@@ -62,8 +63,7 @@ impl Store {
         let now = submit::first_event(&mut tx, &apply, none, false).await?;
         let detail = format!("an upload, after_check {}", apply.after_check);
         audit::write(&mut *tx, &entry(caller, apply.id, &detail)).await?;
-        tx.commit().await?;
-        self.bell.ring();
+        self.commit(tx, "begin-upload").await?;
         let upload = Upload {
             apply: apply.id,
             number: 1,
@@ -99,7 +99,7 @@ impl Store {
         let (apply, now) = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        tx.commit().await?;
+        self.commit(tx, "resume-upload").await?;
         Ok((Upload { apply: id, number }, apply, now))
     }
 
@@ -162,8 +162,8 @@ impl Store {
             let detail = format!("{} devices, sealed", snapshot.counts.total());
             audit::write(&mut *tx, &entry(caller, upload.apply, &detail)).await?;
         }
-        tx.commit().await?;
-        self.bell.ring();
+        self.commit(tx, if seal { "seal" } else { "append" })
+            .await?;
         Ok(snapshot)
     }
 
@@ -176,7 +176,7 @@ impl Store {
         id: ApplyId,
         names: &HashSet<String>,
     ) -> Result<HashMap<String, Ordinal>, Error> {
-        if names.is_empty() {
+        if names.is_empty() || breaking::on(Fault::DuplicatesKept) {
             return Ok(HashMap::new());
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
