@@ -33,6 +33,8 @@ pub struct Claim {
     pub apply: ApplyId,
     /// Which of its rounds.
     pub round_no: i32,
+    /// The lane that claimed it.
+    pub(super) lane: Lane,
     /// The fencing token: what is recorded under another is refused.
     pub(super) token: Uuid,
     /// When the right ends, on the local clock.
@@ -228,6 +230,7 @@ impl Store {
         Ok(Some(Claim {
             apply: ApplyId(row.apply_id),
             round_no: row.round_no,
+            lane,
             token: row.token,
             until: claimed_at + lease,
             product: row.product,

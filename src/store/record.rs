@@ -128,10 +128,9 @@ impl Store {
         if settled {
             blocks::lift_unwaited(&mut tx, claim.apply).await?;
         }
-        let lane = claim.round.phase.lane().map_or("", Lane::as_str);
-        breaking::point_of(Point::StepWritten, lane);
+        breaking::point_of(Point::StepWritten, claim.lane.as_str());
         tx.commit().await?;
-        breaking::point_of(Point::StepCommitted, lane);
+        breaking::point_of(Point::StepCommitted, claim.lane.as_str());
         // A poll that came too early is nobody's news.
         if record.change.round != claim.round || blocks_changed {
             self.bell.ring();

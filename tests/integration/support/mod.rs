@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod dynamic;
 mod signed;
 pub(crate) mod stack;
+pub(crate) mod truth;
 mod upstream;
 
 use std::{path::PathBuf, sync::LazyLock};

@@ -1,0 +1,1 @@
+//! Promises that are broken on purpose: what the tests check here notices each of them.
