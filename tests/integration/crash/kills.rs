@@ -1,20 +1,17 @@
 //! `kill -9` at any moment: nothing is lost, and nothing is registered twice.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use registrar::{
     proto::{AfterCheck, ApplyStatus as S, DeviceOutcome as O, ReasonCode},
     simulator::PRODUCT,
 };
-use serde_json::Value;
 
 use crate::support::{
     database::database,
     stack::{Server, Upstream, check, list_devices, named, new_devices, watch},
+    truth::{Asked, Truth},
 };
 
 const SEED: u64 = 20_261_122;
@@ -42,6 +39,7 @@ async fn an_apply_ends_as_it_would_have_although_the_service_is_killed_twenty_ti
     let mut moments = StdRng::seed_from_u64(SEED);
     let mut devices = new_devices("light", DEVICES);
     devices[12_345] = named("a bad name");
+    let names = devices.iter().map(|it| it.device_name.clone()).collect();
 
     let mut server = Server::start(&database.url(), &upstream.url, &flags);
     let apply = check(
@@ -76,40 +74,16 @@ async fn an_apply_ends_as_it_would_have_although_the_service_is_killed_twenty_ti
     }
     let created = upstream.devices(PRODUCT).await;
     assert_eq!(created.len(), DEVICES - 1);
-    assert_registered_once(&upstream).await;
-}
-
-/// Each device was in at most one upstream apply that was asked to register.
-async fn assert_registered_once(upstream: &Upstream) {
-    let names_of: HashMap<u64, Vec<String>> = upstream
-        .ledger("BatchCheckDeviceNames")
-        .await
-        .into_iter()
-        .filter_map(|call| Some((call["apply_id"].as_u64()?, names(&call))))
-        .collect();
-    let registered: HashSet<u64> = upstream
-        .ledger("BatchRegisterDeviceWithApplyId")
-        .await
-        .into_iter()
-        .filter(|call| call["code"] == "OK")
-        .filter_map(|call| call["apply_id"].as_u64())
-        .collect();
-    assert!(!registered.is_empty());
-    let mut seen = HashSet::new();
-    for name in registered.iter().flat_map(|apply| &names_of[apply]) {
-        assert!(
-            seen.insert(name),
-            "{name} was registered under two upstream applies"
-        );
-    }
-}
-
-fn names(call: &Value) -> Vec<String> {
-    let names = call["name_list"]
-        .as_array()
-        .expect("a check with its names");
-    names
-        .iter()
-        .map(|name| name.as_str().expect("a name").to_owned())
-        .collect()
+    let truth = Truth::read(&upstream, PRODUCT, Duration::from_secs(2)).await;
+    let asked = Asked {
+        apply_id: apply.apply_id,
+        names,
+        may_register: true,
+        sealed: true,
+        ..Default::default()
+    };
+    assert_eq!(
+        truth.violations(&mut client, &asked).await,
+        Vec::<String>::new()
+    );
 }

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use crate::support::{
     database::{Database, database},
     stack::{Client, Server, Upstream, list_devices, patiently, watch},
+    truth::secrets_left,
 };
 
 /// A stack whose server has keys to seal secrets with.
@@ -173,6 +174,7 @@ async fn assert_all_created(stack: &mut Stack, apply: &Apply, prefix: &str, what
     let end = seen.last().expect("an end");
     assert_eq!(end.status(), S::CreateSuccess, "{what}: {end:?}");
     assert_created_once(stack, prefix, end.counts.expect("counts").total, what).await;
+    assert_eq!(secrets_left(&stack.database.pool).await, [0; 0], "{what}");
 }
 
 /// By the upstream's own account each device of these was created once.
