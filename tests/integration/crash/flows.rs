@@ -282,10 +282,7 @@ fn upload() -> Flow {
         flags: &[],
         drive: |life| {
             async {
-                let mut devices = new_devices("light", 10_025);
-                devices[3] = named("a bad name");
-                devices[10_007] = devices[5].clone();
-                let apply = uploads(life, &devices).await;
+                let apply = uploads(life, &many_devices(), AfterCheck::RegisterValid).await;
                 assert_created(&life.rests(apply).await, 10_023, 2);
             }
             .boxed_local()
@@ -293,13 +290,21 @@ fn upload() -> Flow {
     }
 }
 
+/// A chunk and some more, of which one breaks a rule and one repeats one of the chunk.
+pub(super) fn many_devices() -> Vec<NewDevice> {
+    let mut devices = new_devices("light", 10_025);
+    devices[3] = named("a bad name");
+    devices[10_007] = devices[5].clone();
+    devices
+}
+
 /// Uploads devices, by as many streams as it takes and at least two.
-async fn uploads(life: &mut Life, devices: &[NewDevice]) -> i64 {
+pub(super) async fn uploads(life: &mut Life, devices: &[NewDevice], then: AfterCheck) -> i64 {
     let mut cut = false;
     loop {
         let start = UploadStart {
             product_key: PRODUCT.to_owned(),
-            after_check: AfterCheck::RegisterValid.into(),
+            after_check: then.into(),
             request_id: "upload".to_owned(),
             ..Default::default()
         };
@@ -318,7 +323,7 @@ async fn uploads(life: &mut Life, devices: &[NewDevice]) -> i64 {
         let apply = first.apply.expect("an apply");
         if life.asked.is_empty() {
             let mut asked = life::asked(apply.apply_id, devices, true);
-            asked.may_register = true;
+            asked.may_register = then != AfterCheck::Stop;
             life.asked.push(asked);
         }
         if !apply.sealed {

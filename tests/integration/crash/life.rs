@@ -29,16 +29,12 @@ use crate::{
 /// is soon taken up.
 pub(super) const LEASE: Duration = Duration::from_secs(1);
 
-/// Settings of every run: what is lost is taken up within a second.
-const SHORT: [&str; 8] = [
-    "--lease",
-    "1s",
-    "--upstream-timeout",
-    "1s",
-    "--upstream-connect-timeout",
-    "500ms",
-    "--database-connections",
-    "6",
+/// Settings of every run, unless its flags say otherwise: what is lost is taken up within a second.
+const SHORT: [(&str, &str); 4] = [
+    ("REGISTRAR_LEASE", "1s"),
+    ("REGISTRAR_UPSTREAM_TIMEOUT", "1s"),
+    ("REGISTRAR_UPSTREAM_CONNECT_TIMEOUT", "500ms"),
+    ("REGISTRAR_DATABASE_CONNECTIONS", "6"),
 ];
 
 /// A service with all that is around it.
@@ -49,6 +45,7 @@ pub(super) struct Life {
     pub(super) server: Option<Server>,
     /// What its clients have asked for.
     pub(super) asked: Vec<Asked>,
+    pub(super) product: &'static str,
     flags: Vec<String>,
     /// Where it is to die, until it has.
     order: Option<String>,
@@ -60,7 +57,7 @@ impl Life {
     pub(super) async fn new(upstream: &[&str], flags: &[&str], point: &str, faults: &str) -> Self {
         let keys = Keys::new(&key("k1", 1));
         let own = ["--secret-keys-file", &keys.path];
-        let flags = SHORT.iter().chain(&own).chain(flags);
+        let flags = own.iter().chain(flags);
         Self {
             flags: flags.map(|flag| (*flag).to_owned()).collect(),
             database: database().await,
@@ -68,6 +65,7 @@ impl Life {
             keys,
             server: None,
             asked: Vec::new(),
+            product: PRODUCT,
             order: Some(point.to_owned()).filter(|point| !point.is_empty()),
             faults: faults.to_owned(),
         }
@@ -97,16 +95,18 @@ impl Life {
         RegistrarServiceClient::new(endpoint.connect_lazy()).max_decoding_message_size(64 << 20)
     }
 
-    async fn start(&self) -> Result<Server, ExitStatus> {
+    /// A service on the same database that is told the same.
+    pub(super) async fn start(&self) -> Result<Server, ExitStatus> {
         let (database, upstream) = (self.database.url(), self.upstream.url.clone());
         let (flags, faults) = (self.flags.clone(), self.faults.clone());
         let order = self.order.clone().unwrap_or_default();
         let start = move || {
             let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-            let told = [
+            let orders = [
                 ("REGISTRAR_DIE_AT", order.as_str()),
                 ("REGISTRAR_FAULTS", &faults),
             ];
+            let told = [&SHORT[..], &orders].concat();
             Server::try_start_in(&database, &upstream, &flags, &told)
         };
         let started = tokio::task::spawn_blocking(start).await;
@@ -153,10 +153,10 @@ impl Life {
             .is_none_or(|server| server.child.try_wait().expect("it is ours").is_some())
     }
 
-    /// Submits devices to the simulator's product, with their secrets if they bring any.
+    /// Submits devices, with their secrets if they bring any.
     pub(super) async fn submit(&mut self, devices: Vec<NewDevice>, then: AfterCheck) -> i64 {
         let request = CheckDevicesRequest {
-            product_key: PRODUCT.to_owned(),
+            product_key: self.product.to_owned(),
             import: devices
                 .iter()
                 .any(|device| !device.device_secret.is_empty()),
@@ -254,7 +254,7 @@ impl Life {
 
     /// What is wrong, once nothing moves any more.
     pub(super) async fn violations(&mut self) -> Vec<String> {
-        let truth = Truth::read(&self.upstream, PRODUCT, LEASE).await;
+        let truth = Truth::read(&self.upstream, self.product, LEASE).await;
         let left = secrets_left(&self.database.pool).await;
         let left = left.iter().map(|id| format!("apply {id} keeps secrets"));
         let mut wrong: Vec<String> = left.collect();
