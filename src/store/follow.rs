@@ -93,13 +93,8 @@ impl Locked {
         )
         .fetch_one(&mut **tx)
         .await?;
-        let sealed = self.standing.sealed || breaking::on(Fault::SealNotAwaited);
-        let standing = Standing {
-            sealed,
-            ..self.standing
-        };
-        let decision = decide(&standing, rounds);
-        if decision.release {
+        let decision = decide(&self.standing, rounds);
+        if decision.release || !self.standing.sealed && breaking::on(Fault::SealNotAwaited) {
             release(tx, self.id).await?;
         }
         if decision.status != self.standing.status {

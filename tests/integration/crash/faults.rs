@@ -83,13 +83,13 @@ impl Scene {
                     "--simulator-fault",
                     r#"block={"kind":"block-action","action":"BatchRegisterDeviceWithApplyId"}"#,
                 ],
-                flags: &["--probe-every", "200ms"],
+                flags: &["--probe-every", "6s"],
                 drive: |life| is_cancelled(life).boxed_local(),
                 ..scene
             },
             Fault::IntentUnwritten => Self {
-                point: "answered/BatchImportDevice",
-                drive: |life| imports(life).boxed_local(),
+                point: "answered/BatchRegisterDeviceWithApplyId",
+                drive: |life| is_cancelled_when_it_died(life).boxed_local(),
                 ..scene
             },
             Fault::DeadlineIgnored => Self {
@@ -129,11 +129,11 @@ impl Scene {
             Fault::ResendDiffers => Self {
                 upstream: &[
                     "--simulator-speed",
-                    "0.02",
+                    "0",
                     "--simulator-fault",
                     r#"lost={"kind":"no-answer","action":"BatchImportDevice","calls":[1]}"#,
                 ],
-                drive: |life| imports(life).boxed_local(),
+                drive: |life| sends_the_same_again(life).boxed_local(),
                 ..scene
             },
             Fault::LostIsRefused => Self {
@@ -231,11 +231,18 @@ async fn registers(life: &mut Life) -> Vec<String> {
     life.violations().await
 }
 
-async fn imports(life: &mut Life) -> Vec<String> {
+/// The answer to an import is lost, so that it is sent again.
+async fn sends_the_same_again(life: &mut Life) -> Vec<String> {
     let devices = bringing("light", 12);
     let apply = life.submit(devices, AfterCheck::RegisterValid).await;
     life.rests(apply).await;
-    life.violations().await
+    let mut wrong = life.violations().await;
+    let calls = life.upstream.ledger("BatchImportDevice").await;
+    let other = calls[1..]
+        .iter()
+        .find(|call| call["code"] != "SignatureNonceUsed");
+    wrong.extend(other.map(|call| format!("it was sent again as another request: {call}")));
+    wrong
 }
 
 async fn is_there(life: &mut Life) -> Vec<String> {
@@ -302,6 +309,21 @@ async fn is_not_sealed(life: &mut Life) -> Vec<String> {
     let registered = life.upstream.ledger(REGISTER).await.len();
     let early = (registered > 1).then(|| "what is not sealed was registered".to_owned());
     early.into_iter().collect()
+}
+
+/// Cancelled before anybody has asked what became of a request to register.
+async fn is_cancelled_when_it_died(life: &mut Life) -> Vec<String> {
+    let devices = new_devices("light", 25);
+    let apply = life.submit(devices, AfterCheck::RegisterValid).await;
+    patiently(async {
+        while !life.is_dead() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    life.cancel(apply).await;
+    life.rests(apply).await;
+    life.violations().await
 }
 
 /// Cancelled while it waits to be registered.

@@ -404,10 +404,12 @@ fn throttled_import() -> Flow {
         upstream: &[
             FAST[0],
             FAST[1],
+            FORGETFUL[0],
+            FORGETFUL[1],
             "--simulator-fault",
             r#"a={"kind":"throttle","calls":[1],"action":"BatchCheckImportDevice"};b={"kind":"throttle","calls":[1],"action":"BatchImportDevice"};c={"kind":"throttle","calls":[1],"action":"QueryImportedDeviceByApplyId"};d={"kind":"throttle","calls":[1],"action":"BatchQueryDeviceDetail"}"#,
         ],
-        flags: &[],
+        flags: &SHORT,
         drive: |life| {
             async {
                 imports_twelve(life).await;
