@@ -7,8 +7,8 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    cli, credentials, dev, doctor, hub, lanes, service, simulator, store, telemetry, upstream,
-    vault, worker,
+    breaking, cli, credentials, dev, doctor, hub, lanes, service, simulator, store, telemetry,
+    upstream, vault, worker,
 };
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
@@ -210,6 +210,7 @@ impl Config {
         match &mut self.command {
             Command::Serve(serve) => {
                 surroundings(serve);
+                check(orders())?;
                 check(serve.rooms.upstream.check())?;
                 check(serve.check())?;
             }
@@ -289,6 +290,13 @@ impl Serve {
 
 fn check(result: Result<(), String>) -> Result<(), clap::Error> {
     result.map_err(|text| Config::command().error(ErrorKind::ValueValidation, text))
+}
+
+/// What a test has told this process to break.
+fn orders() -> Result<(), String> {
+    let told = |name| std::env::var_os(name).unwrap_or_default();
+    let (die_at, faults) = (told("REGISTRAR_DIE_AT"), told("REGISTRAR_FAULTS"));
+    breaking::obey(&die_at.to_string_lossy(), &faults.to_string_lossy())
 }
 
 /// What the environment says to `serve` under names that are not ours.

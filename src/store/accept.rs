@@ -58,7 +58,12 @@ impl Store {
         let answer = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        self.commit_answer(tx, caller, key, answer).await
+        let what = if wish.retry_failed {
+            "retry"
+        } else {
+            "register"
+        };
+        self.commit_answer(tx, what, caller, key, answer).await
     }
 }
 

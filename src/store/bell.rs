@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Error, Store};
+use crate::breaking::{self, Fault, Point};
 
 const CHANNEL: &str = "registrar";
 
@@ -38,6 +39,9 @@ impl Default for Bell {
 impl Bell {
     /// Rings.
     pub fn ring(&self) {
+        if breaking::on(Fault::BellSilent) {
+            return;
+        }
         self.rung.send_modify(|count| *count += 1);
     }
 
@@ -89,11 +93,16 @@ impl Store {
                 Ok(()) = rung.changed() => tokio::time::sleep(GATHER).await,
             }
             rung.mark_unchanged();
+            if breaking::on(Fault::RingKept) {
+                continue;
+            }
+            breaking::point(Point::RingPassing);
             let passed = sqlx::query("SELECT pg_notify($1, $2)")
                 .bind(CHANNEL)
                 .bind(self.bell.process.to_string())
                 .execute(&self.pool)
                 .await;
+            breaking::point(Point::RingPassed);
             if let Err(error) = passed {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,

@@ -5,8 +5,11 @@ use std::time::Duration;
 use sqlx::{Postgres, Transaction};
 
 use super::{AuditEntry, Error, Store, audit, blocks, follow, read, seconds};
-use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Caller, RequestKey, Snapshot, apply::may_cancel, caller::Act,
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::{
+        Apply, ApplyId, ApplyStatus, Caller, RequestKey, Snapshot, apply::may_cancel, caller::Act,
+    },
 };
 
 impl Store {
@@ -38,7 +41,7 @@ impl Store {
         let answer = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        self.commit_answer(tx, caller, key, answer).await
+        self.commit_answer(tx, "cancel", caller, key, answer).await
     }
 
     /// Cancels applies that have waited for a caller for so long, up to `most` of them. Returns how
@@ -98,7 +101,9 @@ impl Store {
             };
             if may_cancel(&locked.standing) && is_due(&locked) {
                 cancel(&mut tx, &mut locked).await?;
+                breaking::point(Point::ExpiryWritten);
                 tx.commit().await?;
+                breaking::point(Point::ExpiryCommitted);
                 cancelled += 1;
             }
         }
@@ -113,7 +118,9 @@ async fn cancel(
     tx: &mut Transaction<'_, Postgres>,
     locked: &mut follow::Locked,
 ) -> Result<(), Error> {
-    end_unsent(tx, locked.id).await?;
+    if !breaking::on(Fault::CancelUnfenced) {
+        end_unsent(tx, locked.id).await?;
+    }
     locked.standing.cancelling = true;
     locked.follow(tx, true).await?;
     match locked.standing.status.is_settled() {

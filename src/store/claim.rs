@@ -7,7 +7,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Error, Store, seconds};
-use crate::domain::{ApplyId, Lane, Round};
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::{ApplyId, Lane, Round},
+};
 
 /// How far past its time a poll may be before it passes those that are expected to finish first.
 const OVERDUE_SECONDS: f64 = 5.0;
@@ -30,6 +33,8 @@ pub struct Claim {
     pub apply: ApplyId,
     /// Which of its rounds.
     pub round_no: i32,
+    /// The lane that claimed it.
+    pub(super) lane: Lane,
     /// The fencing token: what is recorded under another is refused.
     pub(super) token: Uuid,
     /// When the right ends, on the local clock.
@@ -207,9 +212,25 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
+        if breaking::on(Fault::IntentUnwritten) {
+            sqlx::query(
+                r#"UPDATE rounds
+                   SET phase = CASE phase WHEN 'REGISTERING' THEN 'REGISTER' ELSE 'IMPORT' END,
+                       intent_at = NULL, intent_nonce = NULL
+                   WHERE apply_id = $1 AND round_no = $2 AND lane = $3
+                     AND phase IN ('REGISTERING', 'IMPORTING')"#,
+            )
+            .bind(row.apply_id)
+            .bind(row.round_no)
+            .bind(lane.as_str())
+            .execute(&self.pool)
+            .await?;
+        }
+        breaking::point_of(Point::Claimed, lane.as_str());
         Ok(Some(Claim {
             apply: ApplyId(row.apply_id),
             round_no: row.round_no,
+            lane,
             token: row.token,
             until: claimed_at + lease,
             product: row.product,

@@ -4,9 +4,12 @@ use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 use super::{Error, counted, visible};
-use crate::domain::{
-    ApplyId, ApplyStatus, Caller, Corrupt, Counts, Outcome, Snapshot,
-    apply::{Rounds, Standing, decide},
+use crate::{
+    breaking::{self, Fault},
+    domain::{
+        ApplyId, ApplyStatus, Caller, Corrupt, Counts, Outcome, Snapshot,
+        apply::{Rounds, Standing, decide},
+    },
 };
 
 /// How long a passed check is good for. The upstream does not say how long an ApplyId lives; a list
@@ -91,7 +94,7 @@ impl Locked {
         .fetch_one(&mut **tx)
         .await?;
         let decision = decide(&self.standing, rounds);
-        if decision.release {
+        if decision.release || !self.standing.sealed && breaking::on(Fault::SealNotAwaited) {
             release(tx, self.id).await?;
         }
         if decision.status != self.standing.status {
@@ -151,8 +154,30 @@ impl Locked {
         }
     }
 
+    /// Has the next event take the revision of the one before, or leave one out.
+    async fn falsify_revision(&self, tx: &mut Transaction<'_, Postgres>) -> Result<(), Error> {
+        let by = match () {
+            () if breaking::on(Fault::RevisionRepeated) => -1,
+            () if breaking::on(Fault::RevisionSkipped) => 1,
+            () => return Ok(()),
+        };
+        sqlx::query(
+            r#"WITH gone AS (
+                   DELETE FROM events AS e USING applies AS a
+                   WHERE a.apply_id = $1 AND e.apply_id = $1 AND e.revision = a.revision AND $2 < 0
+               )
+               UPDATE applies SET revision = revision + $2 WHERE apply_id = $1 AND revision > 1"#,
+        )
+        .bind(self.id.0)
+        .bind(by)
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+
     /// Writes the apply as it stands now, and the same as its next event.
     async fn write_event(&self, tx: &mut Transaction<'_, Postgres>) -> Result<Snapshot, Error> {
+        self.falsify_revision(tx).await?;
         let row = sqlx::query!(
             r#"WITH was AS (
                    SELECT * FROM applies WHERE apply_id = $1

@@ -5,10 +5,13 @@ use std::time::Duration;
 use sqlx::{PgExecutor, Postgres, Transaction};
 
 use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, seconds};
-use crate::domain::{
-    Lane, Ordinal, Outcome,
-    round::{Change, Part, Phase, Settle},
-    waiting::FailureScope,
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::{
+        Lane, Ordinal, Outcome,
+        round::{Change, Part, Phase, Settle},
+        waiting::FailureScope,
+    },
 };
 
 /// An upstream call that a step made.
@@ -95,6 +98,9 @@ impl Store {
         record: &Record,
     ) -> Result<(), Error> {
         let mut tx = self.pool.begin().await?;
+        if breaking::on(Fault::FenceIgnored) {
+            take_back(&mut tx, claim).await?;
+        }
         let mut settled = false;
         if moves_the_apply(&record.change) {
             let mut apply = Locked::lock(&mut tx, None, claim.apply).await?;
@@ -122,13 +128,31 @@ impl Store {
         if settled {
             blocks::lift_unwaited(&mut tx, claim.apply).await?;
         }
+        breaking::point_of(Point::StepWritten, claim.lane.as_str());
         tx.commit().await?;
+        breaking::point_of(Point::StepCommitted, claim.lane.as_str());
         // A poll that came too early is nobody's news.
         if record.change.round != claim.round || blocks_changed {
             self.bell.ring();
         }
         Ok(())
     }
+}
+
+/// Takes the lease of a round from whoever has it.
+async fn take_back(tx: &mut Transaction<'_, Postgres>, claim: &Claim) -> Result<(), Error> {
+    sqlx::query(
+        r#"UPDATE rounds SET lease = $3, due_at = coalesce(due_at, now()),
+                             phase = CASE WHEN due_at IS NULL THEN $4 ELSE phase END
+           WHERE apply_id = $1 AND round_no = $2"#,
+    )
+    .bind(claim.apply.0)
+    .bind(claim.round_no)
+    .bind(claim.token)
+    .bind(claim.round.phase.as_str())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Whether an apply may look different, or go on, because of this.

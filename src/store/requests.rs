@@ -6,7 +6,10 @@
 use sqlx::{Postgres, Transaction};
 
 use super::{Error, Store, read};
-use crate::domain::{Apply, ApplyId, Caller, RequestKey, Snapshot};
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::{Apply, ApplyId, Caller, RequestKey, Snapshot},
+};
 
 impl Store {
     /// What the content of a request was remembered by, if it was.
@@ -32,6 +35,9 @@ impl Store {
         key: Option<&RequestKey>,
     ) -> Result<Option<(Apply, Snapshot)>, Error> {
         let Some(key) = key else { return Ok(None) };
+        if breaking::on(Fault::RequestForgotten) {
+            return Ok(None);
+        }
         let row = sqlx::query!(
             r#"SELECT fingerprint, apply_id, revision FROM requests
                WHERE tenant = $1 AND request_id = $2"#,
@@ -64,6 +70,7 @@ impl Store {
     pub(super) async fn commit_answer(
         &self,
         mut tx: Transaction<'_, Postgres>,
+        what: &str,
         caller: &Caller,
         key: Option<&RequestKey>,
         answer: (Apply, Snapshot),
@@ -74,9 +81,22 @@ impl Store {
             tx.rollback().await?;
             return self.answer_of_the_first(caller, key).await;
         }
-        tx.commit().await?;
-        self.bell.ring();
+        self.commit(tx, what).await?;
         Ok(answer)
+    }
+
+    /// Commits what a caller asked for, and rings.
+    pub(super) async fn commit(
+        &self,
+        tx: Transaction<'_, Postgres>,
+        what: &str,
+    ) -> Result<(), Error> {
+        breaking::point_of(Point::RequestWritten, what);
+        tx.commit().await?;
+        breaking::point_of(Point::RequestCommitted, what);
+        self.bell.ring();
+        breaking::point_of(Point::RequestAnswering, what);
+        Ok(())
     }
 
     /// The answer of whoever was first with a request.
@@ -101,6 +121,9 @@ pub(super) async fn remember(
     apply: ApplyId,
     revision: i64,
 ) -> Result<bool, Error> {
+    if breaking::on(Fault::RequestForgotten) {
+        return Ok(true);
+    }
     let done = sqlx::query!(
         r#"INSERT INTO requests (tenant, request_id, fingerprint, apply_id, revision)
            VALUES ($1, $2, $3, $4, $5)

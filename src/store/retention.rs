@@ -5,7 +5,10 @@ use std::{error::Error as StdError, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Store, seconds};
-use crate::domain::ApplyId;
+use crate::{
+    breaking::{self, Point},
+    domain::ApplyId,
+};
 
 /// Applies looked at in one statement. Each may hold ten chunks, hundreds of calls and as many
 /// events, which go with it.
@@ -172,6 +175,9 @@ impl Store {
         )
         .fetch_one(&self.pool)
         .await?;
+        if batch.removed > 0 {
+            breaking::point(Point::Removed);
+        }
         Ok(batch)
     }
 

@@ -7,6 +7,7 @@ use sqlx::{Postgres, Transaction};
 
 use super::{AuditEntry, Error, Store, audit, follow::Locked, newcomers::Newcomer, read};
 use crate::{
+    breaking::{self, Fault},
     domain::{
         Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot,
         caller::Act,
@@ -101,7 +102,7 @@ impl Store {
         let (apply, now) = read::apply(&mut *tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        tx.commit().await?;
+        self.commit(tx, "resume-upload").await?;
         Ok((Upload { apply: id, number }, apply, now))
     }
 
@@ -164,8 +165,8 @@ impl Store {
             let detail = format!("{} devices, sealed", snapshot.counts.total());
             audit::write(&mut *tx, &entry(caller, upload.apply, &detail)).await?;
         }
-        tx.commit().await?;
-        self.bell.ring();
+        self.commit(tx, if seal { "seal" } else { "append" })
+            .await?;
         Ok(snapshot)
     }
 
@@ -178,7 +179,7 @@ impl Store {
         id: ApplyId,
         names: &HashSet<String>,
     ) -> Result<HashMap<String, Ordinal>, Error> {
-        if names.is_empty() {
+        if names.is_empty() || breaking::on(Fault::DuplicatesKept) {
             return Ok(HashMap::new());
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -6,8 +6,10 @@ use std::error::Error as StdError;
 use super::{
     Worker, brought,
     judge::{self, Judged},
+    step::lost_is_refused,
 };
 use crate::{
+    breaking::{self, Fault},
     domain::{DeviceSecret, Lane, Phase, round::Event},
     lanes::Slot,
     store::{self, Claim, Members},
@@ -129,6 +131,10 @@ impl Worker {
             Err(error) => return self.locked_out(claim, members, &error).await,
         };
         let call = self.upstream.import(product, members.brings(&secrets));
+        let nonce = match breaking::on(Fault::ResendDiffers) {
+            true => uuid::Uuid::new_v4(),
+            false => nonce,
+        };
         let stamp = Stamp {
             nonce,
             date: intent.signed_at,
@@ -144,7 +150,10 @@ impl Worker {
             };
         };
         for_this_apply(&mut answer);
-        let judged = brought::import(&answer, claim, &members, intent.fresh);
+        let judged = match lost_is_refused(&answer) {
+            true => Judged::now(Event::NotRegistered),
+            false => brought::import(&answer, claim, &members, intent.fresh),
+        };
         self.finish(lane, claim, Some(members), judged, answer, |ok| {
             Some(ok.apply_id)
         })

@@ -12,10 +12,11 @@ use super::{
     result,
 };
 use crate::{
+    breaking::{self, Fault},
     domain::{Lane, Phase, SMALL_ROUND, retry::pause_after, round::Event},
     lanes::{self, Shown, Slot, TooLate},
     store::{self, CallMade, Claim, Members, Pages, Record},
-    upstream::{Answer, Call, Error, Product, Scope},
+    upstream::{Answer, Call, Error, Product, Scope, Verdict},
 };
 
 /// What is left of a lease when a call must have ended, so that its result can be recorded.
@@ -150,7 +151,10 @@ impl Worker {
             };
             return self.record(claim, None, Judged::now(unsent), None).await;
         };
-        let judged = judge::register(&answer, claim, intent.fresh);
+        let judged = match lost_is_refused(&answer) {
+            true => Judged::now(Event::Stale),
+            false => judge::register(&answer, claim, intent.fresh),
+        };
         self.finish(Lane::Register, claim, None, judged, answer, |_| Some(id))
             .await
     }
@@ -284,6 +288,15 @@ impl Worker {
 /// A round none of whose devices is open any more.
 fn nothing_left() -> Judged {
     Judged::now(Event::NothingLeft)
+}
+
+/// Whether no answer is to be taken for a refusal.
+pub(super) fn lost_is_refused<T>(answer: &Answer<T>) -> bool {
+    breaking::on(Fault::LostIsRefused)
+        && answer
+            .outcome
+            .as_ref()
+            .is_err_and(|error| error.verdict == Verdict::Unclear)
 }
 
 fn log(claim: &Claim, lane: Lane, error: &Error) {
