@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::calls::{Ask, Fault, Request, Said};
 use crate::{
     domain::{DeviceSecret, Ordinal},
     upstream::{
@@ -45,53 +46,6 @@ fn has(mask: u8, at: Ordinal) -> bool {
 pub(super) enum Maker {
     Us,
     Stranger,
-}
-
-/// What it is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    Check(Vec<Ordinal>),
-    Status(i64),
-    Register(i64),
-    Page(i64),
-    CheckImport(Vec<Ordinal>),
-    Import(Vec<Ordinal>),
-    Imported(i64),
-    LookUp(Vec<Ordinal>),
-}
-
-/// A signed call. Two with the same nonce are the same call.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) ask: Ask,
-    pub(super) signed_at: i64,
-    pub(super) nonce: u128,
-}
-
-/// What it says when it does as asked.
-#[derive(Debug)]
-pub(super) enum Said {
-    Checked(Checked),
-    Status(Status),
-    Registered(Registered),
-    Page(Page),
-    CheckedImport(CheckedImport),
-    Imported(Imported),
-    Found(Vec<Found>),
-}
-
-/// How it fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    None,
-    /// Over its quota, before it looks at the call.
-    Throttled,
-    /// It lacks the permission, before it looks at the call.
-    Denied,
-    /// It breaks before it does anything.
-    BreaksBefore,
-    /// It breaks when it has done it.
-    BreaksAfter,
 }
 
 /// An upstream apply.
@@ -173,7 +127,7 @@ impl Upstream {
                 let bad = |at: &&Ordinal| has(self.manner.bad_at_check, **at);
                 let bad: Vec<_> = names.iter().filter(bad).copied().collect();
                 if self.manner.at_once && !bad.is_empty() {
-                    let all = bad.into_iter().map(|at| (at, Kind::Name));
+                    let all = bad.into_iter().map(|at| (at, Kind::Name)).collect();
                     return Err(self.refusal("iot.device.InvalidDeviceNameExisted", all));
                 }
                 Ok(self.take(names, Phase::Check, now))
@@ -195,7 +149,11 @@ impl Upstream {
                 };
                 Ok(Said::Status(Status {
                     valid: fine.into_iter().filter(|_| tells).map(name).collect(),
-                    invalid: self.named(job.refused.into_iter().filter(|_| tells)),
+                    invalid: if tells {
+                        named(&job.refused)
+                    } else {
+                        Vec::new()
+                    },
                     phase: job.phase,
                 }))
             }
@@ -219,13 +177,17 @@ impl Upstream {
                 }))
             }
             Ask::CheckImport(names) => match self.would_refuse(names, self.manner.bad_at_check) {
-                bad if bad.is_empty() => Ok(Said::CheckedImport(CheckedImport { refused: bad })),
-                _ => Err(self.refuse_import(names, self.manner.bad_at_check)),
+                bad if bad.is_empty() => {
+                    let refused = Vec::new();
+                    Ok(Said::CheckedImport(CheckedImport { refused }))
+                }
+                bad => Err(self.refusal(BAD_IMPORT, bad)),
             },
             Ask::Import(names) => {
                 let bad = self.manner.bad_at_create | self.manner.bad_at_check;
-                if self.manner.at_once && !self.would_refuse(names, bad).is_empty() {
-                    return Err(self.refuse_import(names, bad));
+                let bad = self.would_refuse(names, bad);
+                if self.manner.at_once && !bad.is_empty() {
+                    return Err(self.refusal(BAD_IMPORT, bad));
                 }
                 let said = self.take(names, Phase::Create, now);
                 self.jobs.last_mut().expect("it was just taken").import = true;
@@ -283,36 +245,20 @@ impl Upstream {
             .ok_or_else(|| code(NOT_FOUND))
     }
 
-    fn would_refuse(&self, names: &[Ordinal], bad: u8) -> Vec<Refused> {
+    fn would_refuse(&self, names: &[Ordinal], bad: u8) -> Vec<(Ordinal, Kind)> {
         let refused = names.iter().filter_map(|at| match has(bad, *at) {
             true => Some((*at, Kind::Other)),
             false => self.exists.contains_key(at).then_some((*at, Kind::Exists)),
         });
-        self.named(refused)
+        refused.collect()
     }
 
-    fn refuse_import(&self, names: &[Ordinal], bad: u8) -> Error {
+    fn refusal(&self, code: &str, refused: Vec<(Ordinal, Kind)>) -> Error {
         let refused = match self.manner.nameless {
             true => Vec::new(),
-            false => self.would_refuse(names, bad),
+            false => named(&refused),
         };
-        let code = "iot.device.InvalidDeviceParams".to_owned();
-        Error::refused(200, Some(code), None, refused)
-    }
-
-    fn refusal(&self, code: &str, refused: impl Iterator<Item = (Ordinal, Kind)>) -> Error {
-        let tells = !self.manner.nameless;
-        let refused = self.named(refused.filter(|_| tells));
         Error::refused(200, Some(code.to_owned()), None, refused)
-    }
-
-    fn named(&self, refused: impl Iterator<Item = (Ordinal, Kind)>) -> Vec<Refused> {
-        let refused = refused.map(|(at, kind)| Refused {
-            name: name(at),
-            text: None,
-            kind,
-        });
-        refused.collect()
     }
 
     /// Does a bit of what it is at.
@@ -386,11 +332,21 @@ impl Upstream {
     }
 }
 
+const BAD_IMPORT: &str = "iot.device.InvalidDeviceParams";
 const NOT_FOUND: &str = "iot.device.DeviceApplyIsNotFound";
 
 fn code(code: &str) -> Error {
     let status = if code == "InternalError" { 500 } else { 200 };
     Error::refused(status, Some(code.to_owned()), None, Vec::new())
+}
+
+fn named(refused: &[(Ordinal, Kind)]) -> Vec<Refused> {
+    let refused = refused.iter().map(|(at, kind)| Refused {
+        name: name(*at),
+        text: None,
+        kind: *kind,
+    });
+    refused.collect()
 }
 
 pub(super) fn name(at: Ordinal) -> String {

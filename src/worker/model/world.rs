@@ -2,42 +2,35 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use futures_util::FutureExt as _;
 use time::OffsetDateTime;
 
 use super::{
+    calls::{Ask, Fault, Request, Said},
     guards::Guards,
     rows::Rows,
-    upstream::{Ask, Fault, Maker, Manner, Request, Said, Upstream, WINDOW, name, secret},
+    steps::Does,
+    upstream::{Maker, Manner, Upstream},
 };
 use crate::{
-    domain::{AfterCheck, ApplyStatus, Lane, Ordinal, Phase, apply::Wish, round::Event},
-    store::{CallMade, Claim, Members},
-    upstream::{Answer, Error},
-    worker::{
-        brought,
-        ends::{Came, Waits},
-        follows,
-        judge::{self, Judged, Next},
-        pace::Pace,
-        result,
-        step::{learnt, nothing_left},
-    },
+    domain::{AfterCheck, ApplyStatus, Lane, Ordinal, apply::Wish, round::Event},
+    store::{Claim, Members},
+    upstream::Error,
+    worker::{ends::Waits, judge::Judged, pace::Pace},
 };
 
 /// A worker at one step of a round.
 #[derive(Debug)]
 pub(super) struct Step {
-    n: usize,
-    token: u128,
-    lane: Lane,
-    claim: Claim,
-    members: Option<Members>,
-    stage: Stage,
+    pub(super) n: usize,
+    pub(super) token: u128,
+    pub(super) lane: Lane,
+    pub(super) claim: Claim,
+    pub(super) members: Option<Members>,
+    pub(super) stage: Stage,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// It has claimed its round.
     Begun,
     /// It waits for the answer to a call.
@@ -46,23 +39,17 @@ enum Stage {
     Answered(Ask, Result<Said, Error>),
 }
 
-/// What a worker does with its claim.
-enum Does {
-    Asks(Request, Option<Members>),
-    Records(Judged, Option<Members>),
-}
-
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) now: i64,
     pub(super) rows: Rows,
     pub(super) upstream: Upstream,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     /// Calls that may yet arrive.
     wire: Vec<Request>,
-    pace: Pace,
-    waits: Waits,
-    guards: Guards,
+    pub(super) pace: Pace,
+    pub(super) waits: Waits,
+    pub(super) guards: Guards,
     /// Whether a caller has had the devices registered.
     wanted: bool,
     /// What must not happen and did.
@@ -103,7 +90,7 @@ impl World {
         }
     }
 
-    fn says(&mut self, what: String) {
+    pub(super) fn says(&mut self, what: String) {
         self.log.push(format!("{:>6} {what}", self.now));
     }
 
@@ -292,8 +279,11 @@ impl World {
         self.wire.clear();
     }
 
-    /// Of each device how many requests or upstream applies may yet create it.
+    /// Of a device how many requests or upstream applies may yet create it: none if it is another's.
     pub(super) fn may_create(&self, at: Ordinal) -> usize {
+        if self.upstream.exists.get(&at) == Some(&Maker::Stranger) {
+            return 0;
+        }
         let creates = self.upstream.jobs.iter().filter(|job| {
             job.phase == crate::upstream::Phase::Create && job.names[job.tried..].contains(&at)
         });
@@ -331,262 +321,6 @@ impl World {
             })
             .collect();
         creates.count() + requested.len()
-    }
-
-    fn window(&self) -> Duration {
-        match self.guards.window {
-            true => Duration::from_secs(WINDOW as u64),
-            false => Duration::ZERO,
-        }
-    }
-
-    fn members(&self, n: usize) -> Members {
-        let ordinals = self.rows.open(n);
-        Members {
-            names: ordinals.iter().copied().map(name).collect(),
-            ordinals,
-            ..Members::default()
-        }
-    }
-
-    /// What `Worker::step` and the steps of imports do before they send.
-    fn does(&mut self, at: usize) -> Does {
-        let Step {
-            n, lane, ref claim, ..
-        } = self.steps[at];
-        let claim = claim.clone();
-        let members = self.members(n);
-        let id = claim.round.upstream_apply.unwrap_or_default();
-        let now = super::at(self.now);
-        let signed = |signed_at, nonce, ask| Request {
-            ask,
-            signed_at,
-            nonce,
-        };
-        let nonce = self.rows.random();
-        let asks = |ask| Does::Asks(signed(self.now, nonce, ask), None);
-        let give_back = || Does::Records(Judged::wait(Duration::ZERO), None);
-        let names = members.ordinals.clone();
-        let needs_devices = matches!(
-            claim.round.phase,
-            Phase::Check | Phase::CheckImport | Phase::Lookup
-        );
-        if needs_devices && names.is_empty() {
-            return Does::Records(nothing_left(), Some(members));
-        }
-        match (claim.round.phase, claim.intent) {
-            (Phase::Check, _) => {
-                Does::Asks(signed(self.now, nonce, Ask::Check(names)), Some(members))
-            }
-            (Phase::CheckImport, _) => Does::Asks(
-                signed(self.now, nonce, Ask::CheckImport(names)),
-                Some(members),
-            ),
-            (Phase::Lookup, _) => {
-                Does::Asks(signed(self.now, nonce, Ask::LookUp(names)), Some(members))
-            }
-            (Phase::Registering, Some(intent)) if lane == Lane::Register => {
-                if intent.fresh && claim.stale {
-                    return Does::Records(Judged::now(Event::Stale), None);
-                }
-                if !intent.fresh && !judge::may_be_sent_again(now, &intent, self.window()) {
-                    return give_back();
-                }
-                let signed_at = intent.signed_at.unix_timestamp();
-                Does::Asks(signed(signed_at, nonce, Ask::Register(id)), None)
-            }
-            (Phase::Importing, Some(intent)) => {
-                if intent.fresh && claim.stale {
-                    return Does::Records(Judged::now(Event::Stale), None);
-                }
-                let in_time = judge::may_be_sent_again(now, &intent, self.window());
-                if !intent.fresh && (claim.cancelling || !in_time) {
-                    return Does::Records(Judged::now(brought::lost()), None);
-                }
-                if names.is_empty() {
-                    return Does::Records(nothing_left(), Some(members));
-                }
-                let (signed_at, nonce) = match (self.guards.same_request, intent.nonce) {
-                    (true, Some(nonce)) => (intent.signed_at.unix_timestamp(), nonce.as_u128()),
-                    _ => (self.now, nonce),
-                };
-                Does::Asks(signed(signed_at, nonce, Ask::Import(names)), Some(members))
-            }
-            (Phase::Checking | Phase::Registering | Phase::Creating | Phase::Unknown, _) => {
-                asks(Ask::Status(id))
-            }
-            (Phase::Counting | Phase::Listing, _) => asks(Ask::Page(id)),
-            (Phase::Imported | Phase::ListImported, _) => asks(Ask::Imported(id)),
-            (
-                Phase::Held
-                | Phase::Register
-                | Phase::Import
-                | Phase::Importing
-                | Phase::Unresolved
-                | Phase::Ended,
-                _,
-            ) => give_back(),
-        }
-    }
-
-    /// What `Worker::step` and the steps of imports do with an answer.
-    fn judge(
-        &mut self,
-        at: usize,
-        ask: &Ask,
-        said: Result<Said, Error>,
-    ) -> (Judged, Option<Members>) {
-        macro_rules! answer {
-            ($kind:ident) => {
-                self.answer(said, |said| match said {
-                    Said::$kind(said) => said,
-                    other => panic!("{other:?} is no answer to {ask:?}"),
-                })
-            };
-        }
-        let Step {
-            n, lane, ref claim, ..
-        } = self.steps[at];
-        let claim = claim.clone();
-        let then = self.steps[at].members.take();
-        let members = then.unwrap_or_else(|| self.members(n));
-        let fresh = claim.intent.is_some_and(|intent| intent.fresh);
-        let window = self.window();
-        let waits = self.waits.clone();
-        let end = |judged: Judged, error: Option<&Error>| {
-            let came = Came {
-                lane,
-                claim: &claim,
-                error,
-                now: super::at(self.now),
-            };
-            let ended = waits.end_given(async |_| Ok(true), came, judged);
-            ended
-                .now_or_never()
-                .expect("nothing is waited for")
-                .expect("nothing fails")
-        };
-        let judged = match ask {
-            Ask::Check(_) => {
-                let answer = answer!(Checked);
-                end(
-                    judge::check(&answer, &members, claim.attempts),
-                    answer.outcome.as_ref().err(),
-                )
-            }
-            Ask::Status(_) => {
-                let answer = answer!(Status);
-                let judged = judge::status(&answer, &claim, Some(&members), window);
-                end(judged, answer.outcome.as_ref().err())
-            }
-            Ask::Register(_) => {
-                let answer = answer!(Registered);
-                end(
-                    judge::register(&answer, &claim, fresh),
-                    answer.outcome.as_ref().err(),
-                )
-            }
-            Ask::Page(_) => {
-                let answer = answer!(Page);
-                let judged = match claim.round.phase {
-                    Phase::Counting => result::count(&answer, &claim, &members),
-                    _ => result::list(&answer, &claim, Some((&members, &[]))),
-                };
-                end(judged, answer.outcome.as_ref().err())
-            }
-            Ask::CheckImport(_) => {
-                let answer = answer!(CheckedImport);
-                end(
-                    brought::check(&answer, &members, claim.attempts),
-                    answer.outcome.as_ref().err(),
-                )
-            }
-            Ask::Import(_) => {
-                let answer = answer!(Checked);
-                let judged = brought::import(&answer, &claim, &members, fresh);
-                end(judged, answer.outcome.as_ref().err())
-            }
-            Ask::Imported(_) => {
-                let answer = answer!(Imported);
-                let judged = match claim.round.phase {
-                    Phase::ListImported => brought::list(&answer, &claim, &members, &[]),
-                    _ => brought::count(&answer, &claim, &members),
-                };
-                end(judged, answer.outcome.as_ref().err())
-            }
-            Ask::LookUp(_) => {
-                let answer = answer!(Found);
-                let secrets = vec![secret(Maker::Us); members.names.len()];
-                let proven_at = claim
-                    .intent
-                    .map(|intent| intent.signed_at + window + self.waits.create_timeout);
-                let found = brought::found(&answer, &claim, &members, &secrets, proven_at);
-                let judged =
-                    brought::looked_up(&answer, &claim, &members, Vec::new(), found, proven_at);
-                end(judged, answer.outcome.as_ref().err())
-            }
-        };
-        (judged, Some(members))
-    }
-
-    fn answer<T>(&self, said: Result<Said, Error>, it: impl FnOnce(Said) -> T) -> Answer<T> {
-        Answer {
-            outcome: said.map(it),
-            request_id: None,
-            http_status: None,
-            took: Duration::ZERO,
-            at: super::at(self.now),
-            skew: None,
-        }
-    }
-
-    /// What `Worker::record` does.
-    fn record(&mut self, at: usize, judged: Judged, members: Option<Members>, called: bool) {
-        let Step {
-            n,
-            token,
-            lane,
-            claim,
-            ..
-        } = self.steps.remove(at);
-        let event = match &judged.next {
-            Next::Wait => None,
-            Next::Event(event) => Some(event.clone()),
-        };
-        let members = match (&event, members) {
-            (_, Some(members)) => members,
-            (Some(event), None) if follows::settles(claim.round.phase, event) => self.members(n),
-            _ => Members::default(),
-        };
-        let call = called.then(|| CallMade {
-            lane,
-            upstream_apply: None,
-            took: Duration::ZERO,
-            result: String::new(),
-            message: None,
-            request_id: None,
-            scope: None,
-            judged: true,
-        });
-        let open = &members.ordinals;
-        let record = match learnt(&claim, judged, open, &self.pace, call) {
-            Ok(record) => record,
-            // It cannot have come of an answer.
-            Err(illegal) => {
-                self.wrong = Some(illegal.to_string());
-                return;
-            }
-        };
-        let before = claim.round.phase;
-        let now = self.now;
-        let written = self.rows.record(n, token, before, open, record, now);
-        self.says({
-            let row = &self.rows.rounds[n];
-            format!(
-                "record {n}: {event:?}, {written}: {:?} {:?}",
-                row.round, row.intent_at
-            )
-        });
     }
 }
 
