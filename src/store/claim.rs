@@ -268,6 +268,39 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Claim {
+    /// A claim of a round that nothing is known of yet but how it stands.
+    pub(crate) fn of(round: Round) -> Self {
+        Self {
+            apply: ApplyId(1),
+            round_no: 1,
+            token: Uuid::nil(),
+            until: Instant::now(),
+            product: "a1/".into(),
+            product_key: "a1".into(),
+            iot_instance_id: String::new(),
+            round,
+            devices: 0,
+            chunk_no: None,
+            ordinals: None,
+            attempts: 1,
+            setbacks: 0,
+            page: 0,
+            asked_ago: None,
+            failing_for: None,
+            blocked: false,
+            refused_for: None,
+            stale: false,
+            intent: None,
+            cancelling: false,
+            data_key: None,
+            late: Duration::ZERO,
+            traceparent: None,
+        }
+    }
+}
+
 fn past(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.max(0.0))
 }

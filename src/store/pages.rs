@@ -57,7 +57,7 @@ impl Finding {
 
 impl Pages {
     /// How many are read or passed by after this, of so many before it.
-    pub(super) fn after(&self, before: i32) -> i32 {
+    pub(crate) fn after(&self, before: i32) -> i32 {
         match self {
             Self::Kept => before,
             Self::Read(_) | Self::LookedUp(_) => before + 1,

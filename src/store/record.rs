@@ -72,7 +72,7 @@ impl Record {
     const ASK_AGAIN: Duration = Duration::from_secs(5);
 
     /// The same for an apply that is being cancelled.
-    fn when_cancelling(self) -> Self {
+    pub(crate) fn when_cancelling(self) -> Self {
         let waits = self.change.round.phase == Phase::Register && self.intent_open;
         Self {
             due_in: if waits {
@@ -83,6 +83,50 @@ impl Record {
             change: self.change.when_cancelling(self.intent_open),
             ..self
         }
+    }
+
+    /// Whether the apply may look different, or go on, because of this.
+    pub(crate) fn moves_the_apply(&self) -> bool {
+        self.change.settle != Settle::Nothing
+            || !self.change.parts.is_empty()
+            || matches!(
+                self.change.round.phase,
+                // Where it would go on, unless it is being cancelled.
+                Phase::Check
+                    | Phase::Register
+                    | Phase::CheckImport
+                    | Phase::Import
+                    | Phase::Held
+                    | Phase::Unresolved
+                    | Phase::Ended
+            )
+    }
+
+    /// Whether the round keeps the intent of a request that may be under way.
+    pub(crate) fn keeps_the_intent(&self) -> bool {
+        let round = &self.change.round;
+        let registering = matches!(
+            round.phase,
+            Phase::Register | Phase::Registering | Phase::Unknown | Phase::Unresolved
+        );
+        let importing = matches!(
+            round.phase,
+            Phase::Importing
+                | Phase::Creating
+                | Phase::Imported
+                | Phase::ListImported
+                | Phase::Lookup
+        );
+        self.intent_open && (registering || importing && round.import)
+    }
+
+    /// Whether the round has passed its check with this.
+    pub(crate) fn passes_the_check(&self, before: Phase) -> bool {
+        matches!(before, Phase::Checking | Phase::CheckImport)
+            && matches!(
+                self.change.round.phase,
+                Phase::Held | Phase::Register | Phase::Import
+            )
     }
 }
 
@@ -102,7 +146,7 @@ impl Store {
             take_back(&mut tx, claim).await?;
         }
         let mut settled = false;
-        if moves_the_apply(&record.change) {
+        if record.moves_the_apply() {
             let mut apply = Locked::lock(&mut tx, None, claim.apply).await?;
             let record = &match apply.standing.cancelling {
                 true => record.clone().when_cancelling(),
@@ -155,23 +199,6 @@ async fn take_back(tx: &mut Transaction<'_, Postgres>, claim: &Claim) -> Result<
     Ok(())
 }
 
-/// Whether an apply may look different, or go on, because of this.
-fn moves_the_apply(change: &Change) -> bool {
-    change.settle != Settle::Nothing
-        || !change.parts.is_empty()
-        || matches!(
-            change.round.phase,
-            // Where it would go on, unless it is being cancelled.
-            Phase::Check
-                | Phase::Register
-                | Phase::CheckImport
-                | Phase::Import
-                | Phase::Held
-                | Phase::Unresolved
-                | Phase::Ended
-        )
-}
-
 fn fold<'a>(open: &[Ordinal], settle: &'a Settle) -> Fold<'a> {
     let mut fold = Fold::default();
     match settle {
@@ -212,17 +239,6 @@ async fn update_round(
 ) -> Result<(), Error> {
     let round = &record.change.round;
     let rests = round.phase.lane().is_none();
-    let passed = matches!(claim.round.phase, Phase::Checking | Phase::CheckImport)
-        && matches!(round.phase, Phase::Held | Phase::Register | Phase::Import);
-    let registering = matches!(
-        round.phase,
-        Phase::Register | Phase::Registering | Phase::Unknown | Phase::Unresolved
-    );
-    let importing = matches!(
-        round.phase,
-        Phase::Importing | Phase::Creating | Phase::Imported | Phase::ListImported | Phase::Lookup
-    );
-    let intent_open = record.intent_open && (registering || importing && round.import);
     let done = sqlx::query!(
         r#"UPDATE rounds
            SET phase = $4, upstream_apply_id = $5, nameless = $6, attempts = $7, lease = NULL,
@@ -249,8 +265,8 @@ async fn update_round(
         seconds(record.due_in),
         record.expected_in.map(seconds),
         record.asked,
-        passed,
-        intent_open,
+        record.passes_the_check(claim.round.phase),
+        record.keeps_the_intent(),
         record.pages.after(claim.page),
         record.setbacks,
         // What is refused goes behind the others, so that the next probe is another's.

@@ -13,6 +13,8 @@ mod follows;
 mod imports;
 mod judge;
 mod lane;
+#[cfg(test)]
+mod model;
 mod pace;
 mod products;
 mod result;

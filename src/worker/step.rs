@@ -9,11 +9,16 @@ use super::{
     ends::Came,
     follows,
     judge::{self, Judged, Next},
+    pace::Pace,
     result,
 };
 use crate::{
     breaking::{self, Fault},
-    domain::{Lane, Phase, SMALL_ROUND, retry::pause_after, round::Event},
+    domain::{
+        Lane, Ordinal, Phase, SMALL_ROUND,
+        retry::pause_after,
+        round::{Event, IllegalTransition},
+    },
     lanes::{self, Shown, Slot, TooLate},
     store::{self, CallMade, Claim, Members, Pages, Record},
     upstream::{Answer, Call, Error, Product, Scope, Verdict},
@@ -218,7 +223,7 @@ impl Worker {
         self.record(claim, members, judged, Some(made)).await
     }
 
-    /// Works out the round's next state and its next time, and records them.
+    /// Records what follows from a step's answer.
     pub(super) async fn record(
         &self,
         claim: &Claim,
@@ -233,60 +238,70 @@ impl Worker {
             }
             _ => Members::default(),
         };
-        let before = claim.round.phase;
-        let mut setbacks = claim.setbacks + i16::from(judged.is_setback);
-        let (change, asked, open_intent) = match judged.next {
-            Next::Wait => (follows::unchanged(&claim.round), false, true),
-            Next::Event(event) => {
-                let elapsed = claim.asked_ago.unwrap_or_default();
-                if follows::ends_a_wait(&event)
-                    && matches!(before, Phase::Checking | Phase::Creating)
-                {
-                    self.pace.finished(before, claim.devices as usize, elapsed);
-                }
-                if follows::takes_further(&event) {
-                    setbacks = 0;
-                }
-                let asked = follows::begins_a_wait(&event);
-                let open_intent = follows::leaves_the_intent(&claim.round, &event);
-                let change = claim.round.clone().on(event, &members.ordinals)?;
-                // Devices are asked after for a time that begins when they become unknown. Those
-                // that were created and cannot be counted may have been so before.
-                let becomes_unknown = match change.round.phase {
-                    Phase::Unknown => matches!(before, Phase::Registering | Phase::Creating),
-                    // Who was asked after by its status has had a part of that time.
-                    Phase::Lookup => !matches!(before, Phase::Lookup | Phase::Unknown),
-                    _ => false,
-                };
-                let asked = asked || becomes_unknown;
-                (change, asked, open_intent)
-            }
-        };
-        let phase = change.round.phase;
-        // What is looked up need not be waited for.
-        let awaited = (asked && phase != Phase::Lookup)
-            .then(|| self.pace.usual(phase, claim.devices as usize));
-        let record = Record {
-            change,
-            due_in: awaited.unwrap_or_default().max(judged.pause),
-            expected_in: awaited,
-            attempts: match (judged.counts, call.is_some()) {
-                (true, _) => claim.attempts,
-                (false, true) => 0,
-                (false, false) => claim.attempts - 1,
-            },
-            asked,
-            intent_open: open_intent,
-            pages: judged.pages,
-            setbacks,
-            call,
-        };
+        let record = learnt(claim, judged, &members.ordinals, &self.pace, call)?;
         self.store.record(claim, &members.ordinals, &record).await
     }
 }
 
+/// What a step records: the round's next state, and its next time. `open`: its open devices, where
+/// its event settles them.
+pub(super) fn learnt(
+    claim: &Claim,
+    judged: Judged,
+    open: &[Ordinal],
+    pace: &Pace,
+    call: Option<CallMade>,
+) -> Result<Record, IllegalTransition> {
+    let before = claim.round.phase;
+    let mut setbacks = claim.setbacks + i16::from(judged.is_setback);
+    let (change, asked, open_intent) = match judged.next {
+        Next::Wait => (follows::unchanged(&claim.round), false, true),
+        Next::Event(event) => {
+            let elapsed = claim.asked_ago.unwrap_or_default();
+            if follows::ends_a_wait(&event) && matches!(before, Phase::Checking | Phase::Creating) {
+                pace.finished(before, claim.devices as usize, elapsed);
+            }
+            if follows::takes_further(&event) {
+                setbacks = 0;
+            }
+            let asked = follows::begins_a_wait(&event);
+            let open_intent = follows::leaves_the_intent(&claim.round, &event);
+            let change = claim.round.clone().on(event, open)?;
+            // Devices are asked after for a time that begins when they become unknown. Those
+            // that were created and cannot be counted may have been so before.
+            let becomes_unknown = match change.round.phase {
+                Phase::Unknown => matches!(before, Phase::Registering | Phase::Creating),
+                // Who was asked after by its status has had a part of that time.
+                Phase::Lookup => !matches!(before, Phase::Lookup | Phase::Unknown),
+                _ => false,
+            };
+            let asked = asked || becomes_unknown;
+            (change, asked, open_intent)
+        }
+    };
+    let phase = change.round.phase;
+    // What is looked up need not be waited for.
+    let awaited =
+        (asked && phase != Phase::Lookup).then(|| pace.usual(phase, claim.devices as usize));
+    Ok(Record {
+        change,
+        due_in: awaited.unwrap_or_default().max(judged.pause),
+        expected_in: awaited,
+        attempts: match (judged.counts, call.is_some()) {
+            (true, _) => claim.attempts,
+            (false, true) => 0,
+            (false, false) => claim.attempts - 1,
+        },
+        asked,
+        intent_open: open_intent,
+        pages: judged.pages,
+        setbacks,
+        call,
+    })
+}
+
 /// A round none of whose devices is open any more.
-fn nothing_left() -> Judged {
+pub(super) fn nothing_left() -> Judged {
     Judged::now(Event::NothingLeft)
 }
 

@@ -4,6 +4,7 @@ mod blocks;
 mod creations;
 mod imports;
 mod lookups;
+mod model;
 mod permits;
 mod requests;
 mod retention;
