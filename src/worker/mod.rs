@@ -13,6 +13,7 @@ mod follows;
 mod imports;
 mod judge;
 mod lane;
+mod lookup;
 mod pace;
 mod products;
 mod result;

@@ -5,6 +5,7 @@ fn round(phase: Phase) -> Round {
         phase,
         import: false,
         resent: false,
+        restored: false,
         accepted: false,
         upstream_apply: Some(7),
         nameless: 0,
