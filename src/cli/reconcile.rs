@@ -15,6 +15,7 @@ use crate::proto::{ReconcileRequest, ReconcileResponse};
 
 /// Settings of `reconcile`.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 #[command(after_help = OTHER_CODES)]
 pub struct Reconcile {
     /// The apply

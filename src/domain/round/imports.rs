@@ -35,7 +35,7 @@ impl Round {
         if !(any && ours && self.nameless == 0) {
             return None;
         }
-        let mut each: Vec<_> = fine.iter().map(|at| (*at, to, None)).collect();
+        let mut each = Vec::new();
         for (at, why) in refused {
             let outcome = match exists(why) || self.resent {
                 false => self.refusal(),
@@ -45,6 +45,7 @@ impl Round {
             };
             each.push((*at, outcome, Some(why.clone())));
         }
+        each.extend(fine.iter().map(|at| (*at, to, None)));
         Some(self.clone().looks_up(Settle::Each(each)))
     }
 

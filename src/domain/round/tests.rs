@@ -1,5 +1,7 @@
 use super::*;
 
+mod restored;
+
 fn round(phase: Phase) -> Round {
     Round {
         phase,
