@@ -104,7 +104,8 @@ pub enum Command {
     Find(Find),
     /// Cancel an apply, and watch what is in flight finish
     Cancel(Cancel),
-    /// Have UNKNOWN devices asked after at once. The command line has more to say of it.
+    /// Have UNKNOWN devices asked after at once. On the command line it shares its name with what is
+    /// done to a database, and so stands beside these.
     #[command(skip)]
     Reconcile(Reconcile),
     /// Tell the history of an apply, every upstream call included, and what it waits for
