@@ -4,7 +4,7 @@ mod reach;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     breaking, cli, credentials, dev, doctor, hub, lanes, service, simulator, store, telemetry,
@@ -31,6 +31,9 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Bring the schema of the database up to date
     Migrate(Migrate),
+    /// Have UNKNOWN devices asked after at once; or, of a database that was restored to an older
+    /// state, have everything under way asked about before anything of it is sent
+    Reconcile(Box<Reconcile>),
     /// Serve the upstream's HTTP API without the upstream, for tests and development
     Simulate(Box<Simulate>),
     /// Serve everything in one process: a private PostgreSQL, the simulator and the service
@@ -117,6 +120,24 @@ pub struct Rooms {
 /// Settings of `migrate`.
 #[derive(Clone, Debug, Args)]
 pub struct Migrate {
+    /// The database.
+    #[command(flatten)]
+    pub store: store::Options,
+}
+
+/// Settings of `reconcile`.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["apply_id", "all", "restored"]).required(true))]
+pub struct Reconcile {
+    /// Tell the database, and no server, that it was restored to an older state: to be done before
+    /// replicas serve on it
+    #[arg(long, env = "REGISTRAR_RESTORED")]
+    pub restored: bool,
+
+    /// What a server is asked for.
+    #[command(flatten)]
+    pub asks: cli::Reconcile,
+
     /// The database.
     #[command(flatten)]
     pub store: store::Options,
@@ -215,6 +236,10 @@ impl Config {
                 check(serve.check())?;
             }
             Command::Migrate(migrate) => database_url(&mut migrate.store),
+            Command::Reconcile(reconcile) => {
+                database_url(&mut reconcile.store);
+                reconcile.asks.connection.credentials.token = token();
+            }
             Command::Simulate(simulate) => check(simulate.simulator.check())?,
             Command::Dev(dev) => {
                 surroundings(&mut dev.serve);

@@ -26,6 +26,7 @@ mod packed;
 mod page_token;
 mod quota;
 mod read;
+mod reconcile;
 mod reload;
 mod requests;
 mod serve;
@@ -307,6 +308,15 @@ impl RegistrarService for Service {
     ) -> Result<Response<pb::CancelApplyResponse>, Status> {
         let caller = access::caller(&request)?;
         let answer = self.cancel(&caller, request.into_inner()).await;
+        answer.map(Response::new)
+    }
+
+    async fn reconcile(
+        &self,
+        request: Request<pb::ReconcileRequest>,
+    ) -> Result<Response<pb::ReconcileResponse>, Status> {
+        let caller = access::caller(&request)?;
+        let answer = self.ask_after(&caller, request.into_inner()).await;
         answer.map(Response::new)
     }
 

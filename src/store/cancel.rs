@@ -138,8 +138,9 @@ async fn end_unsent(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Resul
                lease = CASE WHEN intent_at IS NULL THEN NULL ELSE lease END,
                due_at = CASE WHEN intent_at IS NULL THEN NULL ELSE due_at END
            FROM (SELECT round_no AS number FROM rounds
-                 WHERE apply_id = $1 AND phase IN ('CHECK', 'CHECKING', 'HELD', 'REGISTER',
-                                                   'CHECK_IMPORT', 'IMPORT')
+                 WHERE apply_id = $1
+                   AND (phase IN ('CHECK', 'CHECKING', 'HELD', 'REGISTER', 'CHECK_IMPORT', 'IMPORT')
+                        OR phase = 'LOOKUP' AND NOT accepted)
                  ORDER BY round_no FOR UPDATE) AS unsent
            WHERE apply_id = $1 AND round_no = number"#,
         apply.0,

@@ -73,6 +73,8 @@ pub struct Claim {
     pub intent: Option<Intent>,
     /// Whether the apply is being cancelled: nothing is sent that might not have been.
     pub cancelling: bool,
+    /// When its apply was stored.
+    pub applied_at: OffsetDateTime,
     /// What the secrets of an import are sealed with, itself sealed.
     pub data_key: Option<Vec<u8>>,
     /// How long it had been due.
@@ -197,7 +199,7 @@ impl Store {
                        FROM standing WHERE own) AS refused_for,
                       coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
                       r.product, a.product_key, a.iot_instance_id, a.import, a.cancelling,
-                      a.data_key, a.traceparent,
+                      a.restored, a.created_at, a.data_key, a.traceparent,
                       extract(epoch FROM now() - turn.due_at)::float8 AS "late!"
             "#,
             self.account,
@@ -240,6 +242,7 @@ impl Store {
                 phase: row.phase.parse()?,
                 import: row.import,
                 resent: row.resent,
+                restored: row.restored,
                 accepted: row.accepted,
                 upstream_apply: row.upstream_apply_id,
                 nameless: row.nameless,
@@ -261,6 +264,7 @@ impl Store {
                 fresh: row.fresh,
             }),
             cancelling: row.cancelling,
+            applied_at: row.created_at,
             data_key: row.data_key,
             late: past(row.late),
             traceparent: row.traceparent,

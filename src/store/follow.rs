@@ -85,7 +85,8 @@ impl Locked {
         let rounds = sqlx::query_as!(
             Rounds,
             r#"SELECT count(*) FILTER (WHERE NOT accepted
-                                           AND phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT')) AS "checking!",
+                                           AND phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT',
+                                                         'LOOKUP')) AS "checking!",
                       count(*) FILTER (WHERE phase = 'HELD') AS "held!",
                       count(*) FILTER (WHERE accepted AND phase NOT IN ('UNRESOLVED', 'ENDED')) AS "moving!"
                FROM rounds WHERE apply_id = $1"#,

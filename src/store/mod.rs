@@ -35,8 +35,10 @@ mod products;
 mod queue;
 mod quotas;
 mod read;
+mod reconcile;
 mod record;
 mod requests;
+mod restored;
 mod retention;
 mod retry;
 mod rewrap;
@@ -71,7 +73,9 @@ pub use permits::Permits;
 pub use products::KnownProduct;
 pub use quotas::Use;
 pub use read::{DeviceRow, DevicesOfChunk, DevicesPage};
+pub use reconcile::Woken;
 pub use record::{CallMade, Record};
+pub use restored::Marked;
 pub use retention::Retention;
 pub use rewrap::WrappedKey;
 pub use state::{Connections, LaneState, State};
@@ -137,6 +141,7 @@ impl Store {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(5))
+                .after_connect(restored::look)
                 .connect_lazy_with(connect.clone())
         };
         Self {

@@ -49,9 +49,11 @@ pub(super) async fn reopen_failed(
 
 /// Has the rounds whose devices nobody could tell of asked after once more, from the start of the
 /// time that they have for it. They are about those devices alone: others of their first sets may
-/// have failed, and are about to go into rounds of their own.
-async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
-    let unknown = devices_with(tx, apply, Outcome::Unknown).await?;
+/// have failed, and are for rounds of their own. Returns how many rounds are asked after.
+pub(super) async fn ask_again(
+    tx: &mut Transaction<'_, Postgres>,
+    apply: ApplyId,
+) -> Result<u64, Error> {
     let rounds = sqlx::query!(
         r#"SELECT round_no, chunk_no, ordinals FROM rounds
            WHERE apply_id = $1 AND phase = 'UNRESOLVED' ORDER BY round_no FOR UPDATE"#,
@@ -59,6 +61,11 @@ async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
     )
     .fetch_all(&mut **tx)
     .await?;
+    if rounds.is_empty() {
+        return Ok(0);
+    }
+    let unknown = devices_with(tx, apply, Outcome::Unknown).await?;
+    let asked = rounds.len() as u64;
     for round in rounds {
         let listed: HashSet<Ordinal> = round.ordinals.into_iter().flatten().collect();
         let theirs: Vec<Ordinal> = unknown
@@ -68,7 +75,7 @@ async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
             .collect();
         sqlx::query!(
             r#"UPDATE rounds
-               -- Without a number there is no status to ask for; only an import comes to that.
+               -- Without a number there is no status to ask for.
                SET phase = CASE WHEN upstream_apply_id IS NULL THEN 'LOOKUP' ELSE 'UNKNOWN' END,
                    page = 0, chunk_no = NULL, ordinals = $3, due_at = now(),
                    asked_at = now(), expected_at = now(), turn_at = now(), attempts = 0,
@@ -81,7 +88,7 @@ async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
         .execute(&mut **tx)
         .await?;
     }
-    Ok(())
+    Ok(asked)
 }
 
 /// The devices of an apply that have an outcome, rising.

@@ -13,6 +13,7 @@ mod follows;
 mod imports;
 mod judge;
 mod lane;
+mod lookup;
 #[cfg(test)]
 mod model;
 mod pace;

@@ -41,11 +41,10 @@ impl Worker {
         };
         let id = claim.round.upstream_apply.unwrap_or_default();
         match claim.round.phase {
-            Phase::CheckImport
-            | Phase::Importing
-            | Phase::Imported
-            | Phase::ListImported
-            | Phase::Lookup => self.step_of_import(lane, &claim, slot, product).await,
+            Phase::CheckImport | Phase::Importing | Phase::Imported | Phase::ListImported => {
+                self.step_of_import(lane, &claim, slot, product).await
+            }
+            Phase::Lookup => self.look_up(&claim, slot, product).await,
             Phase::Check => {
                 let members = self.store.members(&claim).await?;
                 if members.names.is_empty() {

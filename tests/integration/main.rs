@@ -26,6 +26,8 @@ mod nameless;
 mod observability;
 mod operations;
 mod private_postgres;
+mod reconcile;
+mod restored;
 mod store;
 mod support;
 mod surface;

@@ -4,6 +4,7 @@ mod exported;
 mod instance;
 mod lost;
 mod refused;
+mod restored;
 mod secrets;
 mod uploaded;
 mod whole;

@@ -54,6 +54,22 @@ impl Database {
     }
 }
 
+impl Database {
+    /// A copy as of now, which nobody may be connected to; this one is as before, but for its pool.
+    pub(crate) async fn copy(&self) -> Self {
+        self.pool.close().await;
+        let server = SERVER.get().expect("it runs");
+        let name = format!("registrar_test_{}", Uuid::new_v4().simple());
+        let source = self.options.get_database().expect("its name");
+        let mut maintenance = connect(server).await;
+        let copy = format!("CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY");
+        run(&mut maintenance, copy).await;
+        let options = server.clone().database(&name);
+        let pool = PgPoolOptions::new().connect_lazy_with(options.clone());
+        Self { pool, options }
+    }
+}
+
 /// A fresh database on the server of this binary.
 pub(crate) async fn database() -> Database {
     let server = SERVER.get_or_init(server);

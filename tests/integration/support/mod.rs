@@ -28,6 +28,18 @@ pub(crate) fn registrar_binary() -> PathBuf {
     copy.map_or_else(|| env!("CARGO_BIN_EXE_registrar").into(), PathBuf::from)
 }
 
+/// Runs a command of the binary to its end, which must be a good one, and returns what it printed.
+pub(crate) fn command(args: &[&str]) -> String {
+    let output = std::process::Command::new(registrar_binary())
+        .args(args)
+        .env_remove("DATABASE_URL")
+        .output()
+        .expect("registrar starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {said}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
 #[test]
 fn the_files_and_the_binary_that_tests_use_are_there() {
     assert!(root().join("proto/registrar/v1/registrar.proto").is_file());
