@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::{PgExecutor, Postgres, Transaction};
+use sqlx::PgExecutor;
 
-use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, seconds};
+use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, pool::Tx, seconds};
 use crate::domain::{
     Lane, Ordinal, Outcome,
     round::{Change, Part, Phase, Settle},
@@ -94,7 +94,8 @@ impl Store {
         open: &[Ordinal],
         record: &Record,
     ) -> Result<(), Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let mut settled = false;
         if moves_the_apply(&record.change) {
             let mut apply = Locked::lock(&mut tx, None, claim.apply).await?;
@@ -102,7 +103,7 @@ impl Store {
                 true => record.clone().when_cancelling(),
                 false => record.clone(),
             };
-            update_round(&mut *tx, claim, record, created(open, record)).await?;
+            update_round(&mut tx, claim, record, created(open, record)).await?;
             let changed = fold(open, &record.change.settle)
                 .write(&mut tx, apply.id, &mut apply.standing.counts)
                 .await?;
@@ -110,7 +111,7 @@ impl Store {
             apply.follow(&mut tx, changed).await?;
             settled = apply.standing.status.is_settled();
         } else {
-            update_round(&mut *tx, claim, record, None).await?;
+            update_round(&mut tx, claim, record, None).await?;
         }
         record.pages.write(&mut tx, claim).await?;
         let mut blocks_changed = false;
@@ -248,11 +249,7 @@ async fn update_round(
 
 /// Rounds that take over some of a round's devices. The first has its turn, and the others theirs
 /// after it, so that many of them do not hold up everyone.
-async fn insert_parts(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    parts: &[Part],
-) -> Result<(), Error> {
+async fn insert_parts(tx: &mut Tx<'_>, claim: &Claim, parts: &[Part]) -> Result<(), Error> {
     for (n, part) in parts.iter().enumerate() {
         sqlx::query!(
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
@@ -272,17 +269,13 @@ async fn insert_parts(
             seconds(super::submit::TURN * n as u32),
             Phase::first(claim.round.import).as_str(),
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(())
 }
 
-async fn insert_call(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    call: &CallMade,
-) -> Result<(), Error> {
+async fn insert_call(tx: &mut Tx<'_>, claim: &Claim, call: &CallMade) -> Result<(), Error> {
     sqlx::query!(
         r#"INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
                               result, message, request_id, scope, judged)
@@ -299,7 +292,7 @@ async fn insert_call(
         call.scope.map(FailureScope::as_str),
         call.judged,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

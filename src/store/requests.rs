@@ -3,9 +3,7 @@
 //! An answer is one event of one apply. It is written in the transaction that does what was asked,
 //! so that either both are there after a crash or neither is.
 
-use sqlx::{Postgres, Transaction};
-
-use super::{Error, Store, read};
+use super::{Error, Store, pool::Tx, read};
 use crate::domain::{Apply, ApplyId, Caller, RequestKey, Snapshot};
 
 impl Store {
@@ -63,7 +61,7 @@ impl Store {
     /// answered meanwhile, nothing is committed and the answer is that one.
     pub(super) async fn commit_answer(
         &self,
-        mut tx: Transaction<'_, Postgres>,
+        mut tx: Tx<'_>,
         caller: &Caller,
         key: Option<&RequestKey>,
         answer: (Apply, Snapshot),
@@ -95,7 +93,7 @@ impl Store {
 /// Remembers a request with its answer. False if another transaction was first; it has committed
 /// by then.
 pub(super) async fn remember(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     caller: &Caller,
     key: &RequestKey,
     apply: ApplyId,
@@ -111,7 +109,7 @@ pub(super) async fn remember(
         apply.0,
         revision,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::{Postgres, Transaction};
-
 use super::{
     AuditEntry, Error, Store, audit,
     chunk::{Reasons, place},
-    follow, labels, requests, seconds,
+    follow, labels,
+    pool::Tx,
+    requests, seconds,
 };
 use crate::{
     domain::{
@@ -47,7 +47,8 @@ impl Store {
             return Ok(answer);
         }
         self.admit(submission.len() - submission.refused()).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let counts = submission.counts();
         let apply = self
             .insert_apply(&mut tx, caller, &submission.heading, &counts, true, call)
@@ -73,7 +74,7 @@ impl Store {
             apply: Some(apply.id),
             detail: &detail,
         };
-        audit::write(&mut *tx, &entry).await?;
+        audit::write(&mut tx, &entry).await?;
         tx.commit().await?;
         self.bell.ring();
         Ok((apply, snapshot))
@@ -83,7 +84,7 @@ impl Store {
     /// that its steps are to link to.
     pub(super) async fn insert_apply(
         &self,
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Tx<'_>,
         caller: &Caller,
         heading: &Heading,
         counts: &Counts,
@@ -110,7 +111,7 @@ impl Store {
             caller.tenant.as_str(),
             traceparent,
         )
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
         Ok(Apply {
             id: ApplyId(row.apply_id),
@@ -127,7 +128,7 @@ impl Store {
     /// request that began the apply, or of now for what comes later than that.
     pub(super) async fn insert_chunks(
         &self,
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Tx<'_>,
         apply: ApplyId,
         chunks: &[Chunk],
     ) -> Result<(), Error> {
@@ -155,7 +156,7 @@ impl Store {
             &devices,
             seconds(TURN),
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
         Ok(())
     }
@@ -163,7 +164,7 @@ impl Store {
 
 /// Decides where an apply stands that was just stored, and writes its first event.
 pub(super) async fn first_event(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     apply: &Apply,
     counts: Counts,
     sealed: bool,
@@ -183,11 +184,7 @@ pub(super) async fn first_event(
     locked.follow(tx, true).await
 }
 
-async fn insert_chunk(
-    tx: &mut Transaction<'_, Postgres>,
-    apply: ApplyId,
-    chunk: &Chunk,
-) -> Result<(), Error> {
+async fn insert_chunk(tx: &mut Tx<'_>, apply: ApplyId, chunk: &Chunk) -> Result<(), Error> {
     let mut outcomes = vec![Outcome::Pending.letter(); chunk.names.len()];
     for (at, _) in &chunk.refused {
         outcomes[place(*at).1] = Outcome::Invalid.letter();
@@ -215,7 +212,7 @@ async fn insert_chunk(
         chunk.sns.as_deref(),
         chunk.sealed.as_deref(),
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

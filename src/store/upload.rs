@@ -3,9 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{Postgres, Transaction};
-
-use super::{AuditEntry, Error, Store, audit, follow::Locked, read, requests, submit};
+use super::{AuditEntry, Error, Store, audit, follow::Locked, pool::Tx, read, requests, submit};
 use crate::{
     domain::{
         Apply, ApplyId, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot, caller::Act,
@@ -47,7 +45,8 @@ impl Store {
         if let Some((apply, _)) = self.answered(caller, key).await? {
             return self.resume_upload(caller, apply.id).await;
         }
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let none = Counts::default();
         let apply = self
             .insert_apply(&mut tx, caller, heading, &none, false, call)
@@ -61,7 +60,7 @@ impl Store {
         }
         let now = submit::first_event(&mut tx, &apply, none, false).await?;
         let detail = format!("an upload, after_check {}", apply.after_check);
-        audit::write(&mut *tx, &entry(caller, apply.id, &detail)).await?;
+        audit::write(&mut tx, &entry(caller, apply.id, &detail)).await?;
         tx.commit().await?;
         self.bell.ring();
         let upload = Upload {
@@ -79,7 +78,8 @@ impl Store {
         caller: &Caller,
         id: ApplyId,
     ) -> Result<(Upload, Apply, Snapshot), Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let locked = Locked::lock(&mut tx, Some(caller), id).await?;
         if locked.standing.cancelling {
             return Err(Error::UploadCancelled(id));
@@ -90,13 +90,13 @@ impl Store {
                 "UPDATE applies SET uploads = uploads + 1 WHERE apply_id = $1 RETURNING uploads",
                 id.0,
             )
-            .fetch_one(&mut *tx)
+            .fetch_one(&mut tx)
             .await?;
             let stored = locked.standing.counts.total();
             let detail = format!("an upload, taken over from device {stored} on");
-            audit::write(&mut *tx, &entry(caller, id, &detail)).await?;
+            audit::write(&mut tx, &entry(caller, id, &detail)).await?;
         }
-        let (apply, now) = read::apply(&mut *tx, caller, id)
+        let (apply, now) = read::apply(&mut tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
         tx.commit().await?;
@@ -144,7 +144,8 @@ impl Store {
         seal: bool,
     ) -> Result<Snapshot, Error> {
         self.admit(chunk.map_or(0, Chunk::passed)).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let mut locked = locked_for(&mut tx, caller, upload).await?;
         if let Some(chunk) = chunk {
             debug_assert_eq!(chunk.first(), locked.standing.counts.total());
@@ -160,7 +161,7 @@ impl Store {
         let snapshot = locked.follow(&mut tx, true).await?;
         if seal {
             let detail = format!("{} devices, sealed", snapshot.counts.total());
-            audit::write(&mut *tx, &entry(caller, upload.apply, &detail)).await?;
+            audit::write(&mut tx, &entry(caller, upload.apply, &detail)).await?;
         }
         tx.commit().await?;
         self.bell.ring();
@@ -217,11 +218,7 @@ impl Store {
 }
 
 /// The apply, locked, if it may be written by this stream.
-async fn locked_for(
-    tx: &mut Transaction<'_, Postgres>,
-    caller: &Caller,
-    upload: Upload,
-) -> Result<Locked, Error> {
+async fn locked_for(tx: &mut Tx<'_>, caller: &Caller, upload: Upload) -> Result<Locked, Error> {
     let apply = upload.apply;
     let locked = Locked::lock(tx, Some(caller), apply).await?;
     if locked.uploads != upload.number {
