@@ -37,7 +37,9 @@ impl Store {
         let answer = read::apply(&mut tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        self.commit_answer(tx, caller, key, answer).await
+        let committed = self.commit_answer(tx, caller, key, answer).await?;
+        drop(connection);
+        self.answer_or_first(caller, key, committed).await
     }
 
     /// Cancels applies that have waited for a caller for so long, up to `most` of them. Returns how

@@ -58,23 +58,37 @@ impl Store {
     }
 
     /// Commits what was done for a request, and its answer with it. If the same request was
-    /// answered meanwhile, nothing is committed and the answer is that one.
+    /// answered meanwhile, nothing is committed and none is returned.
     pub(super) async fn commit_answer(
         &self,
         mut tx: Tx<'_>,
         caller: &Caller,
         key: Option<&RequestKey>,
         answer: (Apply, Snapshot),
-    ) -> Result<(Apply, Snapshot), Error> {
+    ) -> Result<Option<(Apply, Snapshot)>, Error> {
         if let Some(key) = key
             && !remember(&mut tx, caller, key, answer.0.id, answer.1.revision).await?
         {
             tx.rollback().await?;
-            return self.answer_of_the_first(caller, key).await;
+            return Ok(None);
         }
         tx.commit().await?;
         self.bell.ring();
-        Ok(answer)
+        Ok(Some(answer))
+    }
+
+    /// The answer that was committed, or that of whoever was first. The caller holds no connection:
+    /// this takes one.
+    pub(super) async fn answer_or_first(
+        &self,
+        caller: &Caller,
+        key: Option<&RequestKey>,
+        committed: Option<(Apply, Snapshot)>,
+    ) -> Result<(Apply, Snapshot), Error> {
+        match (committed, key) {
+            (None, Some(key)) => self.answer_of_the_first(caller, key).await,
+            (committed, _) => committed.ok_or(Error::RequestLost),
+        }
     }
 
     /// The answer of whoever was first with a request.

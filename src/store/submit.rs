@@ -58,6 +58,7 @@ impl Store {
             && !requests::remember(&mut tx, caller, key, apply.id, 1).await?
         {
             tx.rollback().await?;
+            drop(connection);
             return self.answer_of_the_first(caller, key).await;
         }
         self.insert_chunks(&mut tx, apply.id, submission.chunks())

@@ -55,6 +55,7 @@ impl Store {
             && !requests::remember(&mut tx, caller, key, apply.id, 1).await?
         {
             tx.rollback().await?;
+            drop(connection);
             let (apply, _) = self.answer_of_the_first(caller, key).await?;
             return self.resume_upload(caller, apply.id).await;
         }
