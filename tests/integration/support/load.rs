@@ -173,8 +173,7 @@ impl One {
                 one.note(format!("{name}: {apply:?} became {again:?}"));
             }
             let id = apply.apply_id;
-            let seen = &mut one.seen.lock().expect("no panic").applies;
-            seen.insert(id, name);
+            one.acknowledged(id, name);
             watches.spawn(one.clone().follow(id, after_check));
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -204,6 +203,11 @@ impl One {
             }
         }
         self.watch(apply_id, revision, S::CreateSuccess).await;
+    }
+
+    fn acknowledged(&self, apply_id: i64, name: String) {
+        let mut seen = self.seen.lock().expect("no panic");
+        seen.applies.insert(apply_id, name);
     }
 
     fn note(&self, wrong: String) {
