@@ -57,7 +57,8 @@ impl Pool {
             .test_before_acquire(false)
             // A transaction that was given up is rolled back here, and the server may hang.
             .after_release(|connection, _| {
-                within(ASKED, connection.ping()).map_ok(|()| true).boxed()
+                let asked = within(ASKED, connection.ping());
+                asked.map(|answered| Ok(answered.is_ok())).boxed()
             })
             .connect_lazy_with(connect);
         Self { raw, patience }

@@ -11,10 +11,12 @@ use crate::support::{
 
 /// A primary that acknowledges what its standby has, and the standby.
 async fn pair() -> (Cluster, Cluster) {
-    let primary = Cluster::start(&[("synchronous_standby_names", "other")]);
-    // Until it has its standby, nothing is waited for.
-    let primary = primary.await;
+    let primary = Cluster::start(&[]).await;
     let standby = primary.standby("other");
+    // Before it has its standby, every commit would wait for one.
+    primary
+        .tell("ALTER SYSTEM SET synchronous_standby_names = 'other'; SELECT pg_reload_conf()")
+        .await;
     let state = "SELECT coalesce(max(sync_state), '') FROM pg_stat_replication";
     primary.until(state, "sync").await;
     (primary, standby)
@@ -49,8 +51,8 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing_that_was_acknowledged
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_no_standby_confirms_is_not_acknowledged_and_its_repeat_is() {
-    let (_primary, standby) = pair().await;
-    let stack = Stack::of(&_primary, &[]).await;
+    let (primary, standby) = pair().await;
+    let stack = Stack::of(&primary, &[]).await;
     let mut client = stack.client().await;
 
     standby.halt();

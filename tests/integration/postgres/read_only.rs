@@ -62,10 +62,7 @@ async fn a_standby_is_not_worked_with_and_left_as_soon_as_the_address_leads_to_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_to_a_former_primary_are_left_once_it_takes_no_writes() {
-    let former = Cluster::start(&[("synchronous_standby_names", "other")]).await;
-    former
-        .tell("ALTER SYSTEM SET synchronous_commit = on")
-        .await;
+    let former = Cluster::start(&[]).await;
     let standby = former.standby("other");
     let stack = Stack::of(&former, &[]).await;
     let load = Load::start(&stack.both(), 4).await;

@@ -41,12 +41,14 @@ impl Cluster {
     }
 
     fn of(dir: TempDir, settings: &[(&str, &str)]) -> Self {
-        let settings = settings.iter().map(|(name, value)| (*name, *value));
+        // What is lost here are processes and never the machine.
+        let unsynced = [("fsync", "off"), ("full_page_writes", "off")];
+        let settings = unsynced.iter().chain(settings);
         let options = Options {
             root: dir.path().into(),
             bindir: None,
             durability: Durability::Full,
-            settings: settings.map(|(a, b)| (a.into(), b.into())).collect(),
+            settings: settings.map(|(a, b)| ((*a).into(), (*b).into())).collect(),
         };
         let server = start(&options);
         Self {
