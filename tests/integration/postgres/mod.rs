@@ -31,7 +31,7 @@ const STATEMENT: Duration = Duration::from_secs(3);
 /// machine being busy.
 const CALL: Duration = Duration::from_secs(15);
 
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 14] = [
     "--database-timeout",
     "3s",
     "--lease",
@@ -42,7 +42,15 @@ const FLAGS: [&str; 10] = [
     "1s",
     "--heartbeat",
     "1s",
+    // The upstream is not what holds anybody up here.
+    "--check-rate",
+    "200",
+    "--status-rate",
+    "500",
 ];
+
+/// The actions whose quota those rates exceed.
+const UNLIMITED: &str = "BatchCheckDeviceNames=0,QueryBatchRegisterDeviceStatus=0";
 
 /// Two replicas, and an address that leads to their database.
 struct Stack {
@@ -54,7 +62,8 @@ struct Stack {
 impl Stack {
     async fn of(cluster: &Cluster, flags: &[&str]) -> Self {
         let address = Address::to(cluster.socket_dir());
-        let upstream = Upstream::start(&["--simulator-speed", "0"]).await;
+        let upstream =
+            Upstream::start(&["--simulator-speed", "0", "--simulator-qps", UNLIMITED]).await;
         let flags = [&FLAGS, flags].concat();
         let start =
             || tokio::task::block_in_place(|| Server::start(&address.url(), &upstream.url, &flags));

@@ -24,7 +24,7 @@ use super::stack::{Client, Server, Upstream, list_devices, new_devices, patientl
 const DEVICES: usize = 3;
 
 /// From one apply of a client to the next.
-const EVERY: Duration = Duration::from_millis(400);
+const EVERY: Duration = Duration::from_millis(500);
 
 /// What the clients saw.
 #[derive(Debug, Default)]
