@@ -129,6 +129,9 @@ fn passes(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
+        // Among others what is read of a connection that ends as it begins, behind a balancer.
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::BeginFailed
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
@@ -136,5 +139,27 @@ fn passes(error: &sqlx::Error) -> bool {
             .code()
             .is_some_and(|code| PASSING.iter().any(|class| code.starts_with(class))),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_ends_as_it_begins_says_that_the_database_is_away() {
+        // As it is read of a balancer that has no server.
+        let ended = sqlx::Error::Protocol("unexpected response from SSLRequest: 0x00".into());
+
+        assert!(matches!(Error::from(ended), Error::Unreachable(_)));
+    }
+
+    #[test]
+    fn a_server_that_takes_no_writes_is_told_from_one_that_is_away() {
+        let read_only = sqlx::Error::Io(std::io::Error::other(ReadOnly));
+        let away = sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
+
+        assert!(Error::from(read_only).is_read_only());
+        assert!(!Error::from(away).is_read_only());
     }
 }
