@@ -141,6 +141,7 @@ fn open_store(options: &store::Options) -> anyhow::Result<Store> {
     let connect = url.parse().context("the database URL is not one")?;
     Ok(
         Store::new(connect, options.database_connections, &options.account)
+            .with_patience(options.database_timeout)
             .with_max_queued(options.max_queued_devices),
     )
 }

@@ -42,9 +42,10 @@ impl Store {
     pub(super) async fn forget_audit(&self, older_than: Duration) -> Result<u64, Error> {
         let mut removed = 0;
         loop {
-            let mut tx = self.pool.begin().await?;
+            let mut connection = self.pool.connection().await?;
+            let mut tx = connection.begin().await?;
             sqlx::query("SELECT set_config('registrar.audit_retention', 'on', true)")
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
             // Numbers rise with time, so the oldest are the first.
             let done = sqlx::query!(
@@ -54,7 +55,7 @@ impl Store {
                 seconds(older_than),
                 BATCH,
             )
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
             breaking::point(Point::AuditForgetting);
             tx.commit().await?;

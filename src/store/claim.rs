@@ -284,6 +284,8 @@ impl Claim {
             product: "a1/".into(),
             product_key: "a1".into(),
             iot_instance_id: String::new(),
+            lane: Lane::Check,
+            applied_at: OffsetDateTime::UNIX_EPOCH,
             round,
             devices: 0,
             chunk_no: None,

@@ -157,7 +157,8 @@ impl Store {
     }
 
     async fn write_group(&self, group: &[Newcomer]) -> Result<Vec<Option<Stored>>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let stored = self.store_newcomers(&mut tx, group).await?;
         if breaking::on(Fault::PromisedUnstored) {
             tx.rollback().await?;

@@ -79,7 +79,8 @@ impl Store {
 
     /// Has the rounds of one apply asked after. Returns how many were not to be by now.
     async fn wake(&self, caller: &Caller, id: ApplyId) -> Result<u64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let mut locked = Locked::lock(&mut tx, Some(caller), id).await?;
         if locked.standing.status == ApplyStatus::Cancelled {
             return Ok(0);
@@ -93,7 +94,7 @@ impl Store {
                WHERE apply_id = $1 AND round_no = number"#,
             id.0,
         )
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?
         .rows_affected();
         let again = retry::ask_again(&mut tx, id).await?;
@@ -111,7 +112,7 @@ impl Store {
             apply: Some(id),
             detail: &format!("{rounds} rounds"),
         };
-        audit::write(&mut *tx, &entry).await?;
+        audit::write(&mut tx, &entry).await?;
         tx.commit().await?;
         Ok(rounds)
     }

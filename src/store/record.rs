@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::{PgExecutor, Postgres, Transaction};
+use sqlx::PgExecutor;
 
-use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, seconds};
+use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, pool::Tx, seconds};
 use crate::{
     breaking::{self, Fault, Point},
     domain::{
@@ -141,7 +141,8 @@ impl Store {
         open: &[Ordinal],
         record: &Record,
     ) -> Result<(), Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         if breaking::on(Fault::FenceIgnored) {
             take_back(&mut tx, claim).await?;
         }
@@ -152,7 +153,7 @@ impl Store {
                 true => record.clone().when_cancelling(),
                 false => record.clone(),
             };
-            update_round(&mut *tx, claim, record, created(open, record)).await?;
+            update_round(&mut tx, claim, record, created(open, record)).await?;
             let changed = fold(open, &record.change.settle)
                 .write(&mut tx, apply.id, &mut apply.standing.counts)
                 .await?;
@@ -160,7 +161,7 @@ impl Store {
             apply.follow(&mut tx, changed).await?;
             settled = apply.standing.status.is_settled();
         } else {
-            update_round(&mut *tx, claim, record, None).await?;
+            update_round(&mut tx, claim, record, None).await?;
         }
         record.pages.write(&mut tx, claim).await?;
         let mut blocks_changed = false;
@@ -184,7 +185,7 @@ impl Store {
 }
 
 /// Takes the lease of a round from whoever has it.
-async fn take_back(tx: &mut Transaction<'_, Postgres>, claim: &Claim) -> Result<(), Error> {
+async fn take_back(tx: &mut Tx<'_>, claim: &Claim) -> Result<(), Error> {
     sqlx::query(
         r#"UPDATE rounds SET lease = $3, due_at = coalesce(due_at, now()),
                              phase = CASE WHEN due_at IS NULL THEN $4 ELSE phase END
@@ -194,7 +195,7 @@ async fn take_back(tx: &mut Transaction<'_, Postgres>, claim: &Claim) -> Result<
     .bind(claim.round_no)
     .bind(claim.token)
     .bind(claim.round.phase.as_str())
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
@@ -288,11 +289,7 @@ async fn update_round(
 
 /// Rounds that take over some of a round's devices. The first has its turn, and the others theirs
 /// after it, so that many of them do not hold up everyone.
-async fn insert_parts(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    parts: &[Part],
-) -> Result<(), Error> {
+async fn insert_parts(tx: &mut Tx<'_>, claim: &Claim, parts: &[Part]) -> Result<(), Error> {
     for (n, part) in parts.iter().enumerate() {
         sqlx::query!(
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
@@ -312,17 +309,13 @@ async fn insert_parts(
             seconds(super::newcomers::TURN * n as u32),
             Phase::first(claim.round.import).as_str(),
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(())
 }
 
-async fn insert_call(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    call: &CallMade,
-) -> Result<(), Error> {
+async fn insert_call(tx: &mut Tx<'_>, claim: &Claim, call: &CallMade) -> Result<(), Error> {
     sqlx::query!(
         r#"INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
                               result, message, request_id, scope, judged)
@@ -339,7 +332,7 @@ async fn insert_call(
         call.scope.map(FailureScope::as_str),
         call.judged,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

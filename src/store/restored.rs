@@ -38,7 +38,7 @@ impl Store {
     /// May be repeated, and done while replicas serve: their steps in flight record nothing.
     pub async fn restored(&self) -> Result<Marked, Error> {
         // On a connection of its own, which takes its time.
-        let mut on = PgConnection::connect_with(&self.pool.connect_options()).await?;
+        let mut on = PgConnection::connect_with(&self.connect).await?;
         let here = here(&mut on).await?;
         let mut tx = on.begin().await?;
         let marked = mark(&mut tx).await?;

@@ -14,6 +14,9 @@ use crate::{
 /// events, which go with it.
 const BATCH: i64 = 100;
 
+/// How long such a statement may take. Nobody waits for it.
+const AT_LEISURE: Duration = Duration::from_secs(300);
+
 /// How long a block that was lifted is remembered: longer than any wait that it could have held up
 /// is likely to last.
 const LIFTED_BLOCKS: Duration = Duration::from_secs(7 * 86_400);
@@ -173,7 +176,7 @@ impl Store {
             BATCH,
             seconds(unchanged_for),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.pool.with_patience(AT_LEISURE))
         .await?;
         if batch.removed > 0 {
             breaking::point(Point::Removed);

@@ -2,17 +2,12 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Postgres, Transaction};
-
-use super::{Error, chunk, follow::Locked, newcomers::TURN, seconds};
+use super::{Error, chunk, follow::Locked, newcomers::TURN, pool::Tx, seconds};
 use crate::domain::{ApplyId, CHUNK, Ordinal, Outcome};
 
 /// Makes the failed devices of an apply pending again, without their reasons, in as few rounds as
 /// fit. The rounds are accepted and begin with a check. The unknown ones are asked after first.
-pub(super) async fn reopen_failed(
-    tx: &mut Transaction<'_, Postgres>,
-    locked: &mut Locked,
-) -> Result<(), Error> {
+pub(super) async fn reopen_failed(tx: &mut Tx<'_>, locked: &mut Locked) -> Result<(), Error> {
     ask_again(tx, locked.id).await?;
     let failed = devices_with(tx, locked.id, Outcome::Failed).await?;
     chunk::forget_reasons(tx, locked.id, &failed).await?;
@@ -21,7 +16,7 @@ pub(super) async fn reopen_failed(
            WHERE apply_id = $1 AND outcomes && ARRAY['F']::"char"[]"#,
         locked.id.0,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     locked
         .standing
@@ -41,7 +36,7 @@ pub(super) async fn reopen_failed(
             ordinals.len() as i32,
             seconds(TURN * n as u32),
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(())
@@ -50,16 +45,13 @@ pub(super) async fn reopen_failed(
 /// Has the rounds whose devices nobody could tell of asked after once more, from the start of the
 /// time that they have for it. They are about those devices alone: others of their first sets may
 /// have failed, and are for rounds of their own. Returns how many rounds are asked after.
-pub(super) async fn ask_again(
-    tx: &mut Transaction<'_, Postgres>,
-    apply: ApplyId,
-) -> Result<u64, Error> {
+pub(super) async fn ask_again(tx: &mut Tx<'_>, apply: ApplyId) -> Result<u64, Error> {
     let rounds = sqlx::query!(
         r#"SELECT round_no, chunk_no, ordinals FROM rounds
            WHERE apply_id = $1 AND phase = 'UNRESOLVED' ORDER BY round_no FOR UPDATE"#,
         apply.0,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     if rounds.is_empty() {
         return Ok(0);
@@ -85,7 +77,7 @@ pub(super) async fn ask_again(
             round.round_no,
             &theirs,
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(asked)
@@ -93,7 +85,7 @@ pub(super) async fn ask_again(
 
 /// The devices of an apply that have an outcome, rising.
 async fn devices_with(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     apply: ApplyId,
     outcome: Outcome,
 ) -> Result<Vec<Ordinal>, Error> {
@@ -103,7 +95,7 @@ async fn devices_with(
         apply.0,
         outcome.letter(),
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     let devices = rows
         .into_iter()

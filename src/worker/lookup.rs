@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How a device is known to be ours.
-enum Ours {
+pub(super) enum Ours {
     /// By the secret that it brought, in the order of the round's devices.
     Secrets(Vec<DeviceSecret>),
     /// By having been made since then, when its apply came.
@@ -77,7 +77,7 @@ fn is_last(claim: &Claim, members: &Members) -> bool {
 
 /// What the answer to BatchQueryDeviceDetail says of the hundred devices that were looked up, which
 /// leaves out those that do not exist.
-fn found(
+pub(super) fn found(
     answer: &Answer<Vec<Found>>,
     claim: &Claim,
     members: &Members,
@@ -138,7 +138,7 @@ fn whole_seconds(at: OffsetDateTime) -> OffsetDateTime {
 }
 
 /// Judges what the look through a round's devices has found: `before`, and by the latest answer.
-fn looked_up(
+pub(super) fn looked_up(
     answer: &Answer<Vec<Found>>,
     claim: &Claim,
     members: &Members,

@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, time::Duration};
 
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::{
     Worker,
@@ -23,6 +24,9 @@ use crate::{
     store::{self, CallMade, Claim, Members, Pages, Record},
     upstream::{Answer, Call, Error, Product, Scope, Verdict},
 };
+
+/// The pause before a record is stored again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What is left of a lease when a call must have ended, so that its result can be recorded.
 const TO_RECORD: Duration = Duration::from_millis(500);
@@ -238,7 +242,31 @@ impl Worker {
             _ => Members::default(),
         };
         let record = learnt(claim, judged, &members.ordinals, &self.pace, call)?;
-        self.store.record(claim, &members.ordinals, &record).await
+        self.keep(claim, &members, &record).await
+    }
+
+    /// Stores a record, again and again while the database is away and the lease lasts. One that was
+    /// stored and whose answer got lost is not stored twice: the lease is gone with it.
+    async fn keep(
+        &self,
+        claim: &Claim,
+        members: &Members,
+        record: &Record,
+    ) -> Result<(), store::Error> {
+        loop {
+            match self.store.record(claim, &members.ordinals, record).await {
+                Err(store::Error::Unreachable(error)) if Instant::now() + AGAIN < claim.until => {
+                    tracing::debug!(
+                        error = &error as &dyn StdError,
+                        apply.id = %claim.apply,
+                        round.no = claim.round_no,
+                        "what a step learnt is not stored yet"
+                    );
+                    tokio::time::sleep(AGAIN).await;
+                }
+                done => return done,
+            }
+        }
     }
 }
 

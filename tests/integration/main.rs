@@ -25,6 +25,7 @@ mod lanes;
 mod nameless;
 mod observability;
 mod operations;
+mod postgres;
 mod private_postgres;
 mod reconcile;
 mod restored;

@@ -43,6 +43,7 @@ impl Row {
                 phase,
                 import,
                 resent: false,
+                restored: false,
                 accepted,
                 upstream_apply: None,
                 nameless: 0,

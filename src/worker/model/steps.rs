@@ -18,6 +18,7 @@ use crate::{
         ends::Came,
         follows,
         judge::{self, Judged, Next},
+        lookup::{self, Ours},
         result,
         step::{learnt, nothing_left},
     },
@@ -213,13 +214,13 @@ impl World {
             }
             Ask::LookUp(_) => {
                 let answer = answer!(Found);
-                let secrets = vec![secret(Maker::Us); members.names.len()];
+                let ours = Ours::Secrets(vec![secret(Maker::Us); members.names.len()]);
                 let proven_at = claim
                     .intent
                     .map(|intent| intent.signed_at + window + self.waits.create_timeout);
-                let found = brought::found(&answer, &claim, &members, &secrets, proven_at);
+                let found = lookup::found(&answer, &claim, &members, &ours, proven_at);
                 let judged =
-                    brought::looked_up(&answer, &claim, &members, Vec::new(), found, proven_at);
+                    lookup::looked_up(&answer, &claim, &members, Vec::new(), found, proven_at);
                 end(judged, answer.outcome.as_ref().err())
             }
         };

@@ -211,6 +211,7 @@ impl Upstream {
                         name: name(*at),
                         secret: Some(secret(*maker)),
                         iot_id: None,
+                        created_at: None,
                     })
                 });
                 Ok(Said::Found(there.collect()))

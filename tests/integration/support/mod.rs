@@ -1,9 +1,12 @@
 //! What tests share.
 
+pub(crate) mod address;
 pub(crate) mod certificates;
+pub(crate) mod cluster;
 pub(crate) mod counting;
 pub(crate) mod database;
 pub(crate) mod dynamic;
+pub(crate) mod load;
 mod signed;
 pub(crate) mod stack;
 pub(crate) mod truth;

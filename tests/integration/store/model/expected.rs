@@ -59,6 +59,7 @@ impl Expected {
                 phase,
                 import: self.import,
                 resent: false,
+                restored: false,
                 accepted,
                 upstream_apply: None,
                 nameless,

@@ -363,6 +363,7 @@ async fn compare(stage: &Stage, expected: &Expected) {
             phase: row.get::<String, _>("phase").parse().unwrap(),
             import: expected.round.import,
             resent: row.get("resent"),
+            restored: false,
             accepted: row.get("accepted"),
             upstream_apply: row.get("upstream_apply_id"),
             nameless: row.get("nameless"),
