@@ -1,0 +1,125 @@
+//! Holds what became of everything to what was asked, once nothing moves any more.
+
+use std::{fs, time::Duration};
+
+use registrar::{
+    proto::{AfterCheck, ApplyStatus},
+    simulator::PRODUCT,
+};
+use time::OffsetDateTime;
+
+use crate::{
+    caller::Caller,
+    clients, devices,
+    record::{Change, Told},
+    stack::Stack,
+    support::truth::{Asked, Truth, secrets_left},
+};
+
+/// How long after the trouble applies may take to end: longer than each wait of the settings.
+pub(crate) const SETTLE_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long a call may be under way after the right to make it was given: the lease, and what a link
+/// may hold it up for.
+const UNDER_WAY: Duration = Duration::from_millis(2_000 + 2_500);
+
+/// A change reaches a connected watcher within this.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// The stack is in order again so long after trouble.
+const CALMS_DOWN: Duration = Duration::from_secs(3);
+
+/// Waits until every accepted apply has ended.
+pub(crate) async fn all_settle(caller: &mut Caller) {
+    let begin = std::time::Instant::now();
+    let mut open = caller.record.ids();
+    while !open.is_empty() {
+        let mut moving = Vec::new();
+        for id in open {
+            let apply = clients::get(caller, id).await;
+            if let Some(apply) = apply.filter(|apply| {
+                !apply.settled || !apply.sealed && apply.status() == ApplyStatus::Check
+            }) {
+                moving.push((id, apply));
+            }
+        }
+        if begin.elapsed() > SETTLE_WITHIN {
+            for (id, apply) in &moving {
+                let what = format!("apply {id} has not ended after {SETTLE_WITHIN:?}: {apply:?}");
+                caller.record.violation(&what);
+            }
+            return;
+        }
+        open = moving.into_iter().map(|(id, _)| id).collect();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// Judges everything. The upstream is in order, all replicas serve, and nothing moves.
+pub(crate) async fn judge(stack: &Stack, caller: &mut Caller) {
+    let record = stack.record.clone();
+    let truth = Truth::read(&stack.upstream, PRODUCT, UNDER_WAY).await;
+    let mut client = caller.any();
+    for (id, told) in record.applies() {
+        for wrong in truth.violations(&mut client, &asked(id, &told)).await {
+            record.violation(&wrong);
+        }
+        let first = told.seen.keys().copied().next();
+        let last = told.seen.keys().copied().last().unwrap_or_default();
+        if first != Some(1) || told.seen.len() as i64 != last {
+            let revisions: Vec<_> = told.seen.keys().collect();
+            record.violation(&format!(
+                "apply {id}: of {last} revisions, these were told: {revisions:?}"
+            ));
+        }
+    }
+    for id in secrets_left(&stack.database.pool().await).await {
+        record.violation(&format!("apply {id}: secrets are left"));
+    }
+    for log in stack.logs() {
+        let text = fs::read_to_string(&log).expect("a log");
+        for line in text.lines().filter(|line| line.contains(devices::SECRET)) {
+            record.violation(&format!("{} has a secret: {line}", log.display()));
+        }
+    }
+    for late in quiet(&record.changes(), &record.troubles()) {
+        let took = late.reached - late.made;
+        if took > AT_ONCE {
+            let (id, revision, made) = (late.apply_id, late.revision, late.made);
+            record.violation(&format!(
+                "apply {id}: revision {revision}, made at {made}, took {took} to its watcher"
+            ));
+        }
+    }
+}
+
+/// The changes that were made and reached their watchers while nothing else was going on.
+pub(crate) fn quiet(
+    changes: &[Change],
+    troubles: &[(OffsetDateTime, OffsetDateTime)],
+) -> Vec<Change> {
+    let is_quiet = |change: &&Change| {
+        troubles
+            .iter()
+            .all(|(from, to)| change.reached < *from || *to + CALMS_DOWN < change.made)
+    };
+    changes.iter().filter(is_quiet).copied().collect()
+}
+
+fn asked(apply_id: i64, told: &Told) -> Asked {
+    let names = told.devices.iter().map(|device| device.device_name.clone());
+    let secrets = told
+        .devices
+        .iter()
+        .map(|device| device.device_secret.clone());
+    Asked {
+        apply_id,
+        names: names.collect(),
+        secrets: told.import.then(|| secrets.collect()),
+        may_register: told.registers || told.after_check != AfterCheck::Stop,
+        sealed: told.sealed,
+        cancelled_us: told
+            .cancelled
+            .map(|at| (at.unix_timestamp_nanos() / 1_000) as u64),
+    }
+}
