@@ -55,8 +55,13 @@ impl Caller {
 
     /// A connection to any replica.
     pub(crate) fn any(&mut self) -> Client {
+        self.any_of_them().1
+    }
+
+    /// Any replica's number, and a connection to it.
+    pub(crate) fn any_of_them(&mut self) -> (usize, Client) {
         let one = self.rng.random_range(0..self.clients.len());
-        self.clients[one].clone()
+        (one, self.clients[one].clone())
     }
 
     /// The answer to a call that may be repeated: from whichever replica gives one.

@@ -19,6 +19,7 @@ mod devices;
 mod faults;
 mod judge;
 mod link;
+mod machine;
 mod nemesis;
 mod plan;
 mod record;
@@ -92,13 +93,17 @@ async fn run(settings: &Settings) -> bool {
     for event in &plan {
         println!("{event}");
     }
+    // Removed in the end, unless there is something to be looked into.
     let dir = tempfile::Builder::new()
         .prefix("registrar-chaos-")
-        .tempdir();
-    let dir = dir.expect("a directory");
+        .tempdir()
+        .expect("a directory")
+        .keep();
+    println!("logs and ledger are in {}", dir.display());
     let record = Arc::new(Record::default());
-    let stack = Arc::new(Stack::start(dir.path(), seed, record.clone()).await);
-    tokio::spawn(record::metronome(record.clone()));
+    let stack = Arc::new(Stack::start(&dir, seed, record.clone()).await);
+    tokio::spawn(machine::keeps_time(record.clone()));
+    tokio::spawn(machine::postgres_keeps_up(stack.clone()));
 
     let ends = Instant::now() + time;
     let patience = ends + judge::SETTLE_WITHIN + Duration::from_secs(30);
@@ -138,9 +143,9 @@ async fn run(settings: &Settings) -> bool {
     for what in &violations {
         println!("VIOLATION: {what}");
     }
-    if !violations.is_empty() {
-        let kept = dir.keep();
-        println!("logs and ledger of seed {seed} are in {}", kept.display());
+    drop(stack);
+    if violations.is_empty() {
+        fs::remove_dir_all(dir).ok();
     }
     violations.is_empty()
 }

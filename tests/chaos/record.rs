@@ -6,7 +6,6 @@ use std::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use registrar::proto::{AfterCheck, Apply, NewDevice};
@@ -60,6 +59,8 @@ pub(crate) struct Told {
 /// A change that reached a watcher that was connected when it was made.
 #[derive(Clone, Copy)]
 pub(crate) struct Change {
+    /// Whose watcher it is.
+    pub(crate) replica: usize,
     pub(crate) apply_id: i64,
     pub(crate) revision: i64,
     pub(crate) made: OffsetDateTime,
@@ -175,19 +176,4 @@ pub(crate) fn add(count: &AtomicU64) {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no panic")
-}
-
-/// What ticks late tells how late everything of this process is.
-pub(crate) async fn metronome(record: std::sync::Arc<Record>) {
-    const TICK: Duration = Duration::from_millis(20);
-    /// Later than this and the machine is not quiet.
-    const LATE: Duration = Duration::from_millis(250);
-    loop {
-        let from = OffsetDateTime::now_utc();
-        let before = Instant::now();
-        tokio::time::sleep(TICK).await;
-        if before.elapsed() > TICK + LATE {
-            record.trouble(from, OffsetDateTime::now_utc());
-        }
-    }
 }

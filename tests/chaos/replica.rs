@@ -15,7 +15,6 @@ use std::{
 };
 
 use registrar::simulator;
-use serde_json::Value;
 
 use crate::{
     link::{Address, Target},
@@ -194,7 +193,7 @@ impl Replica {
             .arg("--secret-keys-file")
             .arg(&launch.keys_file)
             .args(SHORT)
-            .args(["--log-format", "json"])
+            .args(["--log-format", "text"])
             .env("REGISTRAR_LOG", "info")
             .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
@@ -219,15 +218,15 @@ impl Replica {
                     record.violation(&format!("replica {number} panicked: {line}"));
                 }
                 writeln!(log, "{line}").ok();
-                let Ok(event) = serde_json::from_str::<Value>(&line) else {
+                let Some((_, rest)) = line.split_once("registrar serves") else {
                     continue;
                 };
-                if event["message"] == "registrar serves" {
-                    let address = event["listen"].as_str().expect("an address");
-                    let address = address.parse().expect("an address");
-                    served.store(true, Ordering::Relaxed);
-                    *serves.lock().expect("no panic") = Some(Address::Tcp(address));
-                }
+                let listens = rest
+                    .split(' ')
+                    .find_map(|field| field.strip_prefix("listen="));
+                let address = listens.and_then(|it| it.parse().ok()).expect("an address");
+                served.store(true, Ordering::Relaxed);
+                *serves.lock().expect("no panic") = Some(Address::Tcp(address));
             }
         });
         child
@@ -263,6 +262,7 @@ fn dies_with_us(command: &mut Command) {
 /// Where libfaketime is on this machine, if it is.
 pub(crate) fn faketime() -> Option<PathBuf> {
     let dirs = std::fs::read_dir("/usr/lib").ok()?.flatten();
-    let mut found = dirs.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
+    let dirs = dirs.map(|dir| dir.path()).chain(["/usr/lib64".into()]);
+    let mut found = dirs.map(|dir| dir.join("faketime/libfaketimeMT.so.1"));
     found.find(|library| library.is_file())
 }

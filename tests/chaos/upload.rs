@@ -63,13 +63,15 @@ pub(crate) async fn upload(
     };
     let mut streams = 0;
     while !upload.sealed {
-        if let Err(status) = upload.stream(caller).await
-            && !caller.is_again("UploadDevices", &status)
-        {
-            caller
-                .record
-                .violation(&format!("upload {prefix} is refused: {status:?}"));
-            break;
+        match upload.stream(caller).await {
+            // It was away for too long.
+            Err(status) if status.message().contains("was cancelled") => break,
+            Err(status) if !caller.is_again("UploadDevices", &status) => {
+                let what = format!("upload {prefix} is refused: {status:?}");
+                caller.record.violation(&what);
+                break;
+            }
+            _ => {}
         }
         add(&caller.record.counts.streams);
         streams += 1;

@@ -26,7 +26,7 @@ pub(crate) async fn watch(mut caller: Caller, apply_id: i64, mut done: watch::Re
         WatchUntil::Forever,
     ];
     let until = untils[caller.rng.random_range(0..untils.len())];
-    let mut last = 0;
+    let (mut last, mut is_cut) = (0, false);
     add(&caller.record.counts.watches);
     loop {
         let finishing = *done.borrow_and_update();
@@ -36,7 +36,11 @@ pub(crate) async fn watch(mut caller: Caller, apply_id: i64, mut done: watch::Re
         } else {
             until
         };
+        if is_cut {
+            add(&caller.record.counts.reconnects);
+        }
         let ended = stream(&mut caller, &who, apply_id, &mut last, until, &mut done).await;
+        is_cut = !ended;
         if ended && finishing {
             return;
         }
@@ -68,15 +72,12 @@ async fn stream(
 ) -> bool {
     let record = caller.record.clone();
     add(&record.counts.streams);
-    if *last > 0 {
-        add(&record.counts.reconnects);
-    }
     let request = WatchApplyRequest {
         apply_id,
         after_revision: *last,
         until: until.into(),
     };
-    let mut client = caller.any();
+    let (replica, mut client) = caller.any_of_them();
     let hangs_up = Duration::from_millis(caller.rng.random_range(100..8_000));
     let hangs_up = tokio::time::sleep(hangs_up);
     tokio::pin!(hangs_up);
@@ -131,6 +132,7 @@ async fn stream(
             + time::Duration::nanoseconds(made.nanos.into());
         if connected < made {
             record.change(Change {
+                replica,
                 apply_id,
                 revision: apply.revision,
                 made,

@@ -11,6 +11,7 @@ mod rounds;
 mod state;
 mod submissions;
 mod tenants;
+mod unreachable;
 mod uploads;
 mod waits;
 
