@@ -128,6 +128,7 @@ async fn run(settings: &Settings) -> bool {
     scene.tasks.wait().await;
     let mut judge = caller(CLIENTS);
     judge::all_settle(&mut judge).await;
+    println!("all has ended {:?} after the trouble", ends.elapsed());
     done.send_replace(true);
     scene.watchers.close();
     scene.watchers.wait().await;
