@@ -52,12 +52,14 @@ pub(crate) struct Told {
     pub(crate) registers: bool,
     /// When the cancel was answered.
     pub(crate) cancelled: Option<OffsetDateTime>,
+    /// The last revision that each watcher saw, at the end.
+    pub(crate) ends: Vec<i64>,
     /// The apply at each revision that anybody was told of.
     pub(crate) seen: BTreeMap<i64, Apply>,
 }
 
 /// A change that reached a watcher that was connected when it was made.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
     /// Whose watcher it is.
     pub(crate) replica: usize,
@@ -165,6 +167,7 @@ impl Told {
             sealed: true,
             registers: false,
             cancelled: None,
+            ends: Vec::new(),
             seen: BTreeMap::new(),
         }
     }

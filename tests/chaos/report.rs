@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use registrar::proto::DeviceCounts;
 use serde_json::{Value, json};
 
 use crate::{judge, record::Record};
@@ -12,6 +13,12 @@ pub(crate) fn report(seed: u64, time: Duration, record: &Record) -> Value {
     let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     let applies = record.applies();
     let devices: usize = applies.values().map(|told| told.devices.len()).sum();
+    let sum = |of: fn(&DeviceCounts) -> i64| -> i64 {
+        let ends = applies
+            .values()
+            .filter_map(|told| told.seen.values().next_back());
+        ends.filter_map(|end| end.counts.as_ref()).map(of).sum()
+    };
     let quiet = judge::quiet(&record.changes(), &record.troubles());
     let mut took: Vec<_> = quiet
         .iter()
@@ -30,6 +37,10 @@ pub(crate) fn report(seed: u64, time: Duration, record: &Record) -> Value {
         "faults": count(&counts.faults),
         "applies": applies.len(),
         "devices": devices,
+        "created": sum(|counts| counts.created),
+        "failed": sum(|counts| counts.failed),
+        "unknown": sum(|counts| counts.unknown),
+        "cancelled": sum(|counts| counts.cancelled),
         "watches": count(&counts.watches),
         "reconnects": count(&counts.reconnects),
         "repeats": count(&counts.repeats),

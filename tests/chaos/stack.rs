@@ -98,10 +98,11 @@ impl Stack {
         }
     }
 
-    /// What the replicas have logged, in files.
-    pub(crate) fn logs(&self) -> Vec<PathBuf> {
+    /// Where the service has left anything: logs, and the data of Postgres.
+    pub(crate) fn kept(&self) -> Vec<PathBuf> {
         let log = |number| self.dir.join(format!("replica-{number}.log"));
-        (0..self.replicas.len()).map(log).collect()
+        let logs = (0..self.replicas.len()).map(log);
+        logs.chain([self.dir.join("postgres")]).collect()
     }
 }
 

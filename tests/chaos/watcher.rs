@@ -42,6 +42,7 @@ pub(crate) async fn watch(mut caller: Caller, apply_id: i64, mut done: watch::Re
         let ended = stream(&mut caller, &who, apply_id, &mut last, until, &mut done).await;
         is_cut = !ended;
         if ended && finishing {
+            caller.record.note(apply_id, |told| told.ends.push(last));
             return;
         }
         if caller.until < Instant::now() {
