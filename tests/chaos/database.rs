@@ -107,10 +107,10 @@ fn backend_of(postmaster: u32) -> Option<u32> {
         title.starts_with(&format!("postgres: postgres {NAME}"))
     };
     let children = children.unwrap_or_default();
-    let pids = children
+    let mut pids = children
         .split_whitespace()
         .filter_map(|pid| pid.parse().ok());
-    pids.filter(serves).last()
+    pids.rfind(serves)
 }
 
 fn signal(pid: u32, signal: libc::c_int) {

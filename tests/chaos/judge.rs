@@ -101,9 +101,9 @@ pub(crate) async fn judge(stack: &Stack, caller: &mut Caller) {
     for change in quiet(&record.changes(), &record.troubles()) {
         let took = change.reached - change.made;
         if took > AT_ONCE {
-            record.violation(&format!("a change took {took} to its watcher: {change:?}"));
+            record.violation(&change.to_string());
         } else if took > SLOW {
-            println!("a change took {took} to its watcher: {change:?}");
+            println!("{change}");
         }
     }
 }

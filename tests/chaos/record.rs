@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -59,7 +60,7 @@ pub(crate) struct Told {
 }
 
 /// A change that reached a watcher that was connected when it was made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Change {
     /// Whose watcher it is.
     pub(crate) replica: usize,
@@ -170,6 +171,24 @@ impl Told {
             ends: Vec::new(),
             seen: BTreeMap::new(),
         }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            replica,
+            apply_id,
+            revision,
+            made,
+            reached,
+        } = self;
+        let took = (*reached - *made).whole_milliseconds();
+        write!(
+            f,
+            "apply {apply_id}: revision {revision}, made at {made}, took {took} ms to a watcher at \
+             replica {replica}"
+        )
     }
 }
 
