@@ -14,6 +14,7 @@ mod statements;
 mod submissions;
 mod tenants;
 mod together;
+mod unreachable;
 mod uploads;
 mod waits;
 
