@@ -19,6 +19,8 @@ mod explaining;
 mod export;
 mod flow;
 mod hearing;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod import_calls;
 mod imports;
 mod lanes;
@@ -26,6 +28,7 @@ mod nameless;
 mod observability;
 mod operations;
 mod private_postgres;
+mod rolling;
 mod store;
 mod support;
 mod surface;
