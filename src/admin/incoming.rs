@@ -14,13 +14,16 @@ use axum::serve::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Connections at a time. Supervisors, balancers and Prometheus have a few each. When there are more,
 /// the oldest makes room, so that silent ones keep nobody from asking.
 const CONNECTIONS: usize = 128;
+
+/// How long a connection has at least before it makes room. Answers take less.
+const UNDISTURBED: Duration = Duration::from_secs(1);
 
 /// How long a connection may wait for its peer, all waits together. Longer than from one scrape to
 /// the next; who keeps a connection for longer opens another.
@@ -30,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Incoming {
     listener: TcpListener,
     /// From the oldest.
-    open: VecDeque<Weak<CancellationToken>>,
+    open: VecDeque<(Instant, Weak<CancellationToken>)>,
 }
 
 impl Incoming {
@@ -49,15 +52,18 @@ impl Listener for Incoming {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         // Waits where that fails, as it does while there are too many open files.
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        self.open.retain(|open| open.strong_count() > 0);
+        self.open.retain(|(_, open)| open.strong_count() > 0);
         if self.open.len() >= CONNECTIONS
-            && let Some(oldest) = self.open.pop_front()
-            && let Some(oldest) = oldest.upgrade()
+            && let Some((since, oldest)) = self.open.pop_front()
         {
-            oldest.cancel();
+            tokio::time::sleep_until(since + UNDISTURBED).await;
+            if let Some(oldest) = oldest.upgrade() {
+                oldest.cancel();
+            }
         }
         let makes_room = Arc::new(CancellationToken::new());
-        self.open.push_back(Arc::downgrade(&makes_room));
+        let open = Arc::downgrade(&makes_room);
+        self.open.push_back((Instant::now(), open));
         let connection = Connection {
             stream,
             patience: Box::pin(tokio::time::sleep(PATIENCE)),

@@ -15,8 +15,13 @@ use tonic::{body::Body, server::NamedService, transport::Server};
 use tower::layer::layer_fn;
 
 use super::{
-    Health, MAX_SMALL_MESSAGE, Service, Tls, access::Guard, observed::Observed, submissions::Api,
-    tls::{Peer, Place, incoming}, transport::Transport, upload,
+    Health, MAX_SMALL_MESSAGE, Service, Tls,
+    access::Guard,
+    observed::Observed,
+    submissions::Api,
+    tls::{Peer, Place, incoming},
+    transport::Transport,
+    upload,
 };
 use crate::proto::DESCRIPTORS;
 

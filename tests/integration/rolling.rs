@@ -29,7 +29,7 @@ use tonic_types::StatusExt as _;
 
 use crate::support::{
     database::{Database, database},
-    stack::{Client, Log, PATIENCE, Server, Upstream, new_devices, patiently},
+    stack::{Client, Log, Server, Upstream, new_devices, patiently},
     truth::{Asked, Truth},
 };
 
@@ -67,18 +67,17 @@ async fn replicas_are_replaced_under_load_and_nobody_loses_more_than_a_retry() {
         .map(|at| Some(fleet.start(at, Duration::ZERO, &database, &upstream)))
         .collect();
 
-    eprintln!("T started {:?}", begun.elapsed());
     let mut watched = Vec::new();
     for n in 0..WATCHED {
         let names = new_devices(&format!("watched{n}"), ROUNDS * 1_000);
         watched.push(submit(&fleet, n, names, AfterCheck::RegisterValid).await);
     }
-    eprintln!("T submitted {:?}", begun.elapsed());
     let (told, mut tells) = watch::channel(0);
     let mut watchers = JoinSet::new();
     for n in 0..WATCHERS {
         let apply_id = watched[n % WATCHED].apply_id;
-        watchers.spawn(watch_to_the_end(fleet.clone(), n, apply_id, told.clone()));
+        let (fleet, told) = (fleet.clone(), told.clone());
+        watchers.spawn(async move { watch_to_the_end(&fleet, n, apply_id, Some(&told)).await });
     }
     let (done, mut work) = watch::channel(0);
     let mut loads = JoinSet::new();
@@ -87,9 +86,10 @@ async fn replicas_are_replaced_under_load_and_nobody_loses_more_than_a_retry() {
     }
     loads.spawn(upload_again_and_again(fleet.clone(), done.clone()));
     loads.spawn(look_again_and_again(fleet.clone(), watched[0].apply_id));
-    patiently(tells.wait_for(|watching| *watching == WATCHERS)).await.unwrap();
+    patiently(tells.wait_for(|watching| *watching == WATCHERS))
+        .await
+        .unwrap();
 
-    eprintln!("T watching {:?}", begun.elapsed());
     // One alone, and then all of them, with and without a pause for balancers.
     for (at, next_delay) in [
         (0, DRAIN_DELAY),
@@ -99,9 +99,7 @@ async fn replicas_are_replaced_under_load_and_nobody_loses_more_than_a_retry() {
     ] {
         let server = replicas[at].take().expect("it is there");
         fleet.stop(server).await;
-        eprintln!("T stopped {:?}", begun.elapsed());
         fleet.some_more(&mut work).await;
-        eprintln!("T more {:?}", begun.elapsed());
         replicas[at] = Some(fleet.start(at, next_delay, &database, &upstream));
         fleet.some_more(&mut work).await;
     }
@@ -118,7 +116,7 @@ async fn replicas_are_replaced_under_load_and_nobody_loses_more_than_a_retry() {
     let truth = Truth::read(&upstream, PRODUCT_X509, LEASE).await;
     let mut client = fleet.client(0, 0);
     for asked in &asked {
-        settled(&fleet, asked.apply_id).await;
+        patiently(watch_to_the_end(&fleet, 0, asked.apply_id, None)).await;
         let wrong = truth.violations(&mut client, asked).await;
         assert_eq!(wrong, Vec::<String>::new());
     }
@@ -139,7 +137,10 @@ async fn replicas_are_replaced_under_load_and_nobody_loses_more_than_a_retry() {
         let lost = metrics
             .lines()
             .filter(|line| line.starts_with("registrar_lease_losses_total{"));
-        assert!(lost.into_iter().all(|line| line.ends_with(" 0")), "{metrics}");
+        assert!(
+            lost.into_iter().all(|line| line.ends_with(" 0")),
+            "{metrics}"
+        );
     }
 }
 
@@ -166,18 +167,26 @@ impl Fleet {
         upstream: &Upstream,
     ) -> (Server, Duration) {
         let delay = format!("{}ms", drain_delay.as_millis());
-        let (grace, lease) = (format!("{}s", GRACE.as_secs()), format!("{}s", LEASE.as_secs()));
+        let (grace, lease) = (
+            format!("{}s", GRACE.as_secs()),
+            format!("{}s", LEASE.as_secs()),
+        );
         // A replica in a debug build comes late for slots of the usual width.
         let wide = ["--permit-window", "150ms"];
-        let flags = ["--drain-delay", &delay, "--grace", &grace, "--lease", &lease];
+        let flags = [
+            "--drain-delay",
+            &delay,
+            "--grace",
+            &grace,
+            "--lease",
+            &lease,
+        ];
         let flags = [&flags[..], &wide].concat();
-        let server = tokio::task::block_in_place(|| {
-            Server::start(&database.url(), &upstream.url, &flags)
-        });
+        let server =
+            tokio::task::block_in_place(|| Server::start(&database.url(), &upstream.url, &flags));
         let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
         let client = |_| {
-            RegistrarServiceClient::new(endpoint.connect_lazy())
-                .max_decoding_message_size(64 << 20)
+            RegistrarServiceClient::new(endpoint.connect_lazy()).max_decoding_message_size(64 << 20)
         };
         self.clients.lock().unwrap()[at] = (0..CONNECTIONS).map(client).collect();
         (server, drain_delay)
@@ -209,23 +218,10 @@ impl Fleet {
     where
         F: Future<Output = Result<T, Status>>,
     {
-        self.call_within(DEADLINE, who, what, call).await
-    }
-
-    async fn call_within<T, F>(
-        &self,
-        deadline: Duration,
-        who: usize,
-        what: &str,
-        call: impl Fn(Client) -> F,
-    ) -> Option<T>
-    where
-        F: Future<Output = Result<T, Status>>,
-    {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut first = None;
         for at in [number, number + 1] {
-            let answer = tokio::time::timeout(deadline, call(self.client(at, who))).await;
+            let answer = tokio::time::timeout(DEADLINE, call(self.client(at, who))).await;
             let status = match answer {
                 Ok(Ok(answer)) => return Some(answer),
                 Ok(Err(status)) => status,
@@ -287,7 +283,11 @@ async fn submit(fleet: &Fleet, who: usize, devices: Vec<NewDevice>, after: After
     let answer = answer.map(|answer| answer.into_inner().apply.expect("an apply"));
     Asked {
         apply_id: answer.map_or(0, |apply| apply.apply_id),
-        names: request.devices.into_iter().map(|it| it.device_name).collect(),
+        names: request
+            .devices
+            .into_iter()
+            .map(|it| it.device_name)
+            .collect(),
         may_register: true,
         sealed: true,
         ..Default::default()
@@ -314,9 +314,10 @@ async fn submit_and_register(
     while fleet.goes_on() {
         let devices = new_devices(&format!("small{who}-{}", asked.len()), 10);
         let one = submit(&fleet, who, devices, AfterCheck::Stop).await;
-        if watch_quietly(&fleet, who, one.apply_id).await.is_none() {
+        if one.apply_id == 0 {
             break;
         }
+        watch_to_the_end(&fleet, who, one.apply_id, None).await;
         let request = RegisterRequest {
             apply_id: one.apply_id,
             request_id: uuid::Uuid::new_v4().to_string(),
@@ -331,20 +332,6 @@ async fn submit_and_register(
         done.send_modify(|done| *done += 1);
     }
     asked
-}
-
-/// Waits until an apply waits for somebody, by watching it.
-async fn watch_quietly(fleet: &Fleet, who: usize, apply_id: i64) -> Option<()> {
-    let request = WatchApplyRequest {
-        apply_id,
-        ..Default::default()
-    };
-    let call = |mut client: Client| async move {
-        let mut stream = client.watch_apply(request).await?.into_inner();
-        while stream.message().await?.is_some() {}
-        Ok(())
-    };
-    fleet.call_within(PATIENCE, who, "WatchApply", call).await
 }
 
 async fn look_again_and_again(fleet: Arc<Fleet>, apply_id: i64) -> Vec<Asked> {
@@ -419,10 +406,10 @@ async fn upload(mut client: Client, start: Part, devices: &[NewDevice]) -> Resul
 
 /// Watches an apply to its end, each revision once, and returns how often that was taken up again.
 async fn watch_to_the_end(
-    fleet: Arc<Fleet>,
+    fleet: &Fleet,
     who: usize,
     apply_id: i64,
-    told: watch::Sender<usize>,
+    told: Option<&watch::Sender<usize>>,
 ) -> usize {
     let (mut seen, mut resumed, mut refused) = (0, 0, false);
     for at in who.. {
@@ -447,7 +434,7 @@ async fn watch_to_the_end(
                 Ok(Some(message)) => {
                     let revision = message.apply.expect("an apply").revision;
                     assert_eq!(revision, seen + 1);
-                    if seen == 0 {
+                    if let (0, Some(told)) = (seen, told) {
                         told.send_modify(|watching| *watching += 1);
                     }
                     seen = revision;
@@ -457,16 +444,13 @@ async fn watch_to_the_end(
             }
         };
         assert_eq!(cut.code(), Code::Unavailable, "{cut:?}");
-        let info = cut.get_details_error_info().unwrap_or_else(|| panic!("{cut:?}"));
+        let info = cut
+            .get_details_error_info()
+            .unwrap_or_else(|| panic!("{cut:?}"));
         assert_eq!(info.reason, "SERVER_STOPPING");
         assert_eq!(info.metadata["after_revision"], seen.to_string());
         resumed += 1;
         fleet.resumed.fetch_add(1, Ordering::Relaxed);
     }
     unreachable!("there is always another")
-}
-
-/// Waits until nothing of an apply moves any more.
-async fn settled(fleet: &Fleet, apply_id: i64) {
-    patiently(watch_quietly(fleet, 0, apply_id)).await;
 }

@@ -106,9 +106,9 @@ impl Handshakes {
             oldest.abort();
         }
         let accepting = tls.acceptor().accept(stream);
-        let task = self.tasks.spawn(async {
-            tokio::time::timeout(HANDSHAKE, accepting).await?
-        });
+        let task = self
+            .tasks
+            .spawn(async { tokio::time::timeout(HANDSHAKE, accepting).await? });
         self.order.push_back(task);
     }
 

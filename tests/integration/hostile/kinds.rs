@@ -6,9 +6,7 @@ use std::{io, time::Duration};
 use futures_util::future::BoxFuture;
 use rand::{Rng as _, RngCore as _};
 use registrar::{
-    proto::{
-        UploadDevicesRequest, UploadStart, WatchApplyRequest, upload_devices_request::Part,
-    },
+    proto::{UploadDevicesRequest, UploadStart, WatchApplyRequest, upload_devices_request::Part},
     simulator::PRODUCT,
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
@@ -181,7 +179,12 @@ async fn continuation_flood(target: Target) -> io::Result<()> {
     let headers = call(QUOTA, &[("x-filler", &"x".repeat(LARGEST - 400))]);
     again_and_again(stream, 2_000, |n| match n {
         0 => frame(HEADERS, NONE, 1, &headers),
-        _ => frame(CONTINUATION, NONE, 1, &call("/", &[("x-more", &"x".repeat(4_000))])),
+        _ => frame(
+            CONTINUATION,
+            NONE,
+            1,
+            &call("/", &[("x-more", &"x".repeat(4_000))]),
+        ),
     })
     .await
 }
@@ -286,8 +289,12 @@ fn upload_start() -> Vec<u8> {
 async fn half_open_upload(target: Target) -> io::Result<()> {
     let mut stream = begun(&target.api, &[]).await?;
     let headers = call(UPLOAD, &[]);
-    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &headers)).await?;
-    stream.write_all(&frame(DATA, NONE, 1, &upload_start())).await?;
+    stream
+        .write_all(&frame(HEADERS, END_HEADERS, 1, &headers))
+        .await?;
+    stream
+        .write_all(&frame(DATA, NONE, 1, &upload_start()))
+        .await?;
     politely(&mut stream).await
 }
 
@@ -295,8 +302,12 @@ async fn half_open_upload(target: Target) -> io::Result<()> {
 async fn upload_that_reads_no_answer(target: Target) -> io::Result<()> {
     let mut stream = begun(&target.api, &window_of(0)).await?;
     let headers = call(UPLOAD, &[]);
-    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &headers)).await?;
-    stream.write_all(&frame(DATA, NONE, 1, &upload_start())).await?;
+    stream
+        .write_all(&frame(HEADERS, END_HEADERS, 1, &headers))
+        .await?;
+    stream
+        .write_all(&frame(DATA, NONE, 1, &upload_start()))
+        .await?;
     let filler = frame(DATA, NONE, 1, &vec![0; LARGEST]);
     for _ in 0..60 {
         stream.write_all(&filler).await?;
@@ -344,7 +355,8 @@ async fn never_ending(target: Target, path: &str) -> io::Result<()> {
     let read = async { tokio::io::copy(&mut answers, &mut tokio::io::sink()).await };
     let write = async {
         for n in 0.. {
-            asks.write_all(&frame(DATA, NONE, stream_of(n % 100), &[10])).await?;
+            asks.write_all(&frame(DATA, NONE, stream_of(n % 100), &[10]))
+                .await?;
             tokio::time::sleep(SLOWLY / 10).await;
         }
         Ok(())
@@ -369,7 +381,11 @@ async fn reflection_that_never_ends(target: Target) -> io::Result<()> {
 
 async fn admin_slow(target: Target) -> io::Result<()> {
     let mut stream = TcpStream::connect(target.admin).await?;
-    drip(&mut stream, &b"GET /metrics HTTP/1.1\r\nHost: registrar\r\n".repeat(9)).await
+    drip(
+        &mut stream,
+        &b"GET /metrics HTTP/1.1\r\nHost: registrar\r\n".repeat(9),
+    )
+    .await
 }
 
 async fn admin_giant_headers(target: Target) -> io::Result<()> {
@@ -385,7 +401,9 @@ async fn admin_giant_headers(target: Target) -> io::Result<()> {
 async fn admin_unread(target: Target) -> io::Result<()> {
     let mut stream = TcpStream::connect(target.admin).await?;
     for _ in 0..2_000 {
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: registrar\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: registrar\r\n\r\n")
+            .await?;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())

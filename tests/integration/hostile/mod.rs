@@ -14,9 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use registrar::proto::{
-    AfterCheck, ApplyStatus as S, GetApplyRequest, WatchApplyRequest,
-};
+use registrar::proto::{AfterCheck, ApplyStatus as S, GetApplyRequest, WatchApplyRequest};
 use tokio::task::JoinSet;
 use tonic::{Request, Status};
 
@@ -128,7 +126,10 @@ async fn beside_hostile_clients(lasts: Duration, idle: usize, flags: &[&str]) {
     upstream.lift("held").await;
     assert!(tokio::task::block_in_place(|| server.terminate()));
     let log = log.text();
-    assert!(!log.contains("\"ERROR\"") && !log.contains("panicked"), "{log}");
+    assert!(
+        !log.contains("\"ERROR\"") && !log.contains("panicked"),
+        "{log}"
+    );
 }
 
 /// Is hostile in every way until this is over, from one thread, and returns how many connections of
@@ -215,7 +216,11 @@ impl std::fmt::Display for Load {
             times.sort();
             let part = |of: usize| times[(times.len() * of / 100).min(times.len() - 1)];
             let (half, most) = (part(50), part(99));
-            write!(f, "{} of {what} (p50 {half:.0?}, p99 {most:.0?}), ", times.len())?;
+            write!(
+                f,
+                "{} of {what} (p50 {half:.0?}, p99 {most:.0?}), ",
+                times.len()
+            )?;
         }
         write!(f, "{} failed", self.failures.lock().unwrap().len())
     }

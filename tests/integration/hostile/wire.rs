@@ -89,7 +89,9 @@ pub(super) fn message(message: &impl prost::Message) -> Vec<u8> {
 pub(super) async fn begun(address: &str, settings: &[u8]) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(PREFACE).await?;
-    stream.write_all(&frame(SETTINGS, NONE, 0, settings)).await?;
+    stream
+        .write_all(&frame(SETTINGS, NONE, 0, settings))
+        .await?;
     Ok(stream)
 }
 
