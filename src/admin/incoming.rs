@@ -20,10 +20,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Connections at a time. Supervisors, balancers and Prometheus have a few each. When there are more,
 /// the oldest makes room, so that silent ones keep nobody from asking.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 256;
 
-/// How long a connection has at least before it makes room. Answers take less.
-const UNDISTURBED: Duration = Duration::from_secs(1);
+/// How long a connection has at least before it makes room. Answers take less: the database has 2 s for
+/// its own.
+const UNDISTURBED: Duration = Duration::from_secs(5);
 
 /// How long a connection may wait for its peer, all waits together. Longer than from one scrape to
 /// the next; who keeps a connection for longer opens another.

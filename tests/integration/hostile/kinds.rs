@@ -72,7 +72,7 @@ pub(super) fn all(idle: usize) -> Vec<Kind> {
         kind!(submissions_that_never_end, 4, 500),
         kind!(reads_that_never_end, 2, 500),
         kind!(reflection_that_never_ends, 2, 500),
-        kind!(admin_slow, 200, 100),
+        kind!(admin_slow, 300, 100),
         kind!(admin_giant_headers, 2, 200),
         kind!(admin_unread, 2, 200),
     ]

@@ -6,7 +6,7 @@ pub(crate) mod dynamic;
 mod signed;
 pub(crate) mod stack;
 pub(crate) mod truth;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::{path::PathBuf, sync::LazyLock};
 
