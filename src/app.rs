@@ -2,6 +2,7 @@
 
 mod dev;
 mod essentials;
+mod files;
 
 use std::{
     io::{BufWriter, Write as _},
@@ -212,6 +213,8 @@ async fn serve(
     ready: Option<oneshot::Sender<SocketAddr>>,
 ) -> anyhow::Result<()> {
     let rooms = settings.rooms;
+    let database_connections = rooms.store.database_connections;
+    files::allow(rooms.service.max_connections, database_connections);
     let store = open_store(&rooms.store)?.with_blocking(rooms.worker.blocking());
     store.check_schema().await?;
     let upstream = Client::new(&rooms.upstream)?;

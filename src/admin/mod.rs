@@ -5,6 +5,7 @@
 //! the process is not stopping. `/metrics` tells what was measured, in Prometheus' text format, and
 //! asks nothing of the database: [`tell_state`] does, at its own pace.
 
+mod incoming;
 mod state;
 
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::{
     store::{Error, Store},
     telemetry,
 };
+
+use self::incoming::Incoming;
 
 pub use self::state::tell_state;
 
@@ -58,7 +61,7 @@ pub async fn serve(
         .route("/readyz", get(tell))
         .route("/metrics", get(measured))
         .with_state(health);
-    axum::serve(listener, routes)
+    axum::serve(Incoming::new(listener), routes)
         .with_graceful_shutdown(end.cancelled_owned())
         .await?;
     Ok(())

@@ -79,6 +79,13 @@ const OPENINGS: usize = 4;
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Options {
+    /// Connections that may be open at a time. When there are more, one without a call makes room,
+    /// first of all one that never had a call; if all have calls, the new one is hung up on. Each
+    /// takes some 30 KB when it is idle
+    #[arg(long, env = "REGISTRAR_MAX_CONNECTIONS", default_value_t = 4_096,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
     /// Calls, watches included, that one connection may have open at a time
     #[arg(
         long,

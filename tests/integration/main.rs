@@ -19,6 +19,8 @@ mod explaining;
 mod export;
 mod flow;
 mod hearing;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod import_calls;
 mod imports;
 mod lanes;
@@ -29,6 +31,7 @@ mod postgres;
 mod private_postgres;
 mod reconcile;
 mod restored;
+mod rolling;
 mod store;
 mod support;
 mod surface;

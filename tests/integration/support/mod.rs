@@ -10,7 +10,7 @@ pub(crate) mod load;
 mod signed;
 pub(crate) mod stack;
 pub(crate) mod truth;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::{path::PathBuf, sync::LazyLock};
 
