@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{AuditEntry, Error, Store, audit, chunk, follow, read, retry, seconds, submit::TURN};
+use super::{
+    AuditEntry, Error, Store, audit, chunk, follow, newcomers::TURN, read, retry, seconds,
+};
 use crate::domain::{
     Apply, ApplyId, ApplyStatus, CHUNK, Caller, Ordinal, Outcome, RequestKey, Snapshot,
     apply::{Acceptance, Wish, accept},

@@ -18,6 +18,7 @@ mod chunk;
 mod claim;
 mod counted;
 mod creations;
+mod door;
 mod error;
 mod events;
 mod find;
@@ -25,7 +26,9 @@ mod follow;
 mod history;
 mod labels;
 mod list;
+mod literal;
 mod members;
+mod newcomers;
 mod pages;
 mod permits;
 mod products;
@@ -121,6 +124,7 @@ pub struct Store {
     account: String,
     bell: Bell,
     queue: queue::Queue,
+    door: door::Door,
     /// Devices that may be on their way at a time.
     max_queued: i64,
     blocking: Blocking,
@@ -141,6 +145,7 @@ impl Store {
             account: account.to_owned(),
             bell: Bell::default(),
             queue: queue::Queue::default(),
+            door: door::Door::default(),
             max_queued: i64::MAX,
             blocking: Blocking::default(),
         }
@@ -196,6 +201,7 @@ impl Store {
 
     /// Closes all connections.
     pub async fn close(&self) {
+        self.door.close().await;
         tokio::join!(self.pool.close(), self.listening.close());
     }
 }

@@ -293,7 +293,7 @@ async fn insert_parts(
             part.nameless,
             // Halving makes rounds for as long as it takes; they queue behind what came since.
             part.nameless > 0,
-            seconds(super::submit::TURN * n as u32),
+            seconds(super::newcomers::TURN * n as u32),
             Phase::first(claim.round.import).as_str(),
         )
         .execute(&mut **tx)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::{Postgres, Transaction};
 
-use super::{Error, chunk, follow::Locked, seconds, submit::TURN};
+use super::{Error, chunk, follow::Locked, newcomers::TURN, seconds};
 use crate::domain::{ApplyId, CHUNK, Ordinal, Outcome};
 
 /// Makes the failed devices of an apply pending again, without their reasons, in as few rounds as

@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{Postgres, Transaction};
 
-use super::{AuditEntry, Error, Store, audit, follow::Locked, read, requests, submit};
+use super::{AuditEntry, Error, Store, audit, follow::Locked, newcomers::Newcomer, read};
 use crate::{
     breaking::{self, Fault},
     domain::{
-        Apply, ApplyId, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot, caller::Act,
+        Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot,
+        caller::Act,
     },
     telemetry::trace,
 };
@@ -45,30 +46,32 @@ impl Store {
         key: Option<&RequestKey>,
         call: Option<String>,
     ) -> Result<(Upload, Apply, Snapshot), Error> {
-        if let Some((apply, _)) = self.answered(caller, key).await? {
-            return self.resume_upload(caller, apply.id).await;
-        }
-        let mut tx = self.pool.begin().await?;
-        let none = Counts::default();
-        let apply = self
-            .insert_apply(&mut tx, caller, heading, &none, false, call)
-            .await?;
-        if let Some(key) = key
-            && !requests::remember(&mut tx, caller, key, apply.id, 1).await?
-        {
-            tx.rollback().await?;
-            let (apply, _) = self.answer_of_the_first(caller, key).await?;
-            return self.resume_upload(caller, apply.id).await;
-        }
-        let now = submit::first_event(&mut tx, &apply, none, false).await?;
-        let detail = format!("an upload, after_check {}", apply.after_check);
-        audit::write(&mut *tx, &entry(caller, apply.id, &detail)).await?;
-        self.commit(tx, "begin-upload").await?;
-        let upload = Upload {
-            apply: apply.id,
-            number: 1,
+        let newcomer = Newcomer {
+            caller: caller.clone(),
+            heading: heading.clone(),
+            counts: Counts::default(),
+            status: ApplyStatus::Check,
+            sealed: false,
+            key: key.cloned(),
+            traceparent: call,
+            detail: format!("an upload, after_check {}", heading.after_check),
+            chunks: Vec::new(),
         };
-        Ok((upload, apply, now))
+        match (self.enter(newcomer).await?, key) {
+            ((newcomer, Some(stored)), _) => {
+                let (apply, now) = newcomer.answer(stored);
+                let upload = Upload {
+                    apply: apply.id,
+                    number: 1,
+                };
+                Ok((upload, apply, now))
+            }
+            ((_, None), Some(key)) => {
+                let (apply, _) = self.answer_of_the_first(caller, key).await?;
+                self.resume_upload(caller, apply.id).await
+            }
+            ((_, None), None) => unreachable!("only a request can be known"),
+        }
     }
 
     /// Takes an upload over from whichever stream had it. One that is sealed is left as it is.
@@ -148,7 +151,7 @@ impl Store {
         let mut locked = locked_for(&mut tx, caller, upload).await?;
         if let Some(chunk) = chunk {
             debug_assert_eq!(chunk.first(), locked.standing.counts.total());
-            self.insert_chunks(&mut tx, upload.apply, std::slice::from_ref(chunk))
+            self.insert_chunks(&mut tx, &[(upload.apply, &chunk.into())])
                 .await?;
             let invalid = chunk.refused.len() as i32;
             locked

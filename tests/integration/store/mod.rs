@@ -9,8 +9,10 @@ mod requests;
 mod retention;
 mod rounds;
 mod state;
+mod statements;
 mod submissions;
 mod tenants;
+mod together;
 mod uploads;
 mod waits;
 

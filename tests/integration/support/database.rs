@@ -44,7 +44,7 @@ const MAX_CONNECTIONS: &str = "400";
 pub(crate) struct Database {
     /// Belongs to the runtime of the test that asked for it.
     pub(crate) pool: PgPool,
-    options: PgConnectOptions,
+    pub(crate) options: PgConnectOptions,
 }
 
 impl Database {

@@ -1,6 +1,7 @@
 //! What tests share.
 
 pub(crate) mod certificates;
+pub(crate) mod counting;
 pub(crate) mod database;
 pub(crate) mod dynamic;
 mod signed;
