@@ -214,17 +214,16 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        if breaking::on(Fault::IntentUnwritten) {
+        if breaking::on(Fault::IntentUnwritten) && matches!(lane, Lane::Register | Lane::Import) {
             sqlx::query(
                 r#"UPDATE rounds
                    SET phase = CASE phase WHEN 'REGISTERING' THEN 'REGISTER' ELSE 'IMPORT' END,
                        intent_at = NULL, intent_nonce = NULL
-                   WHERE apply_id = $1 AND round_no = $2 AND lane = $3
+                   WHERE apply_id = $1 AND round_no = $2
                      AND phase IN ('REGISTERING', 'IMPORTING')"#,
             )
             .bind(row.apply_id)
             .bind(row.round_no)
-            .bind(lane.as_str())
             .execute(&self.pool)
             .await?;
         }

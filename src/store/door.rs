@@ -164,9 +164,11 @@ impl Store {
             tx.rollback().await?;
             return Ok(stored);
         }
-        let uploads = group.iter().any(|newcomer| !newcomer.sealed);
-        self.commit(tx, if uploads { "begin-upload" } else { "submit" })
-            .await?;
+        let what = match group.iter().all(|one| one.sealed) {
+            true => "submit",
+            false => "begin-upload",
+        };
+        self.commit(tx, what).await?;
         Ok(stored)
     }
 }
