@@ -68,8 +68,8 @@ impl StateMachineTest for Model {
         act(&mut world, &action);
         let retries = matches!(action, Action::Accept(wish) if wish.retry_failed);
         let moved = before.iter().zip(&world.rows.outcomes).any(|(was, is)| {
-            let settled = !was.is_open() && !(retries && *was == Outcome::Failed);
-            settled && was != is
+            let may_move = was.is_open() || retries && *was == Outcome::Failed;
+            was != is && !may_move
         });
         if moved {
             world.wrong = Some(format!("{before:?} became {:?}", world.rows.outcomes));
