@@ -32,6 +32,8 @@ CREATE TABLE applies (
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
     traceparent     text,                  -- of the call that submitted it, for steps to link to
+    restored        boolean     NOT NULL DEFAULT false,  -- the database may have forgotten what was
+                                           -- sent for it
     CONSTRAINT known_status CHECK (status IN ('CHECK', 'CHECK_SUCCESS', 'CHECK_FAILED', 'CREATE',
                                               'CREATE_SUCCESS', 'CREATE_FAILED', 'CANCELLED')),
     CONSTRAINT known_after_check CHECK (after_check IN ('STOP', 'REGISTER_IF_ALL_VALID',
@@ -46,7 +48,8 @@ CREATE TABLE applies (
         status <> 'CREATE_SUCCESS' OR failed + unknown + cancelled = 0),
     CONSTRAINT cancelled_on_request CHECK (status <> 'CANCELLED' OR cancelling),
     CONSTRAINT sealed_before_registered CHECK (
-        sealed OR status IN ('CHECK', 'CANCELLED') AND created + failed + unknown = 0),
+        sealed OR status IN ('CHECK', 'CANCELLED') AND failed + unknown = 0
+                  AND (created = 0 OR restored)),
     CONSTRAINT uploaded_until_sealed CHECK (sealed OR uploads > 0),
     CONSTRAINT key_of_an_import CHECK (data_key IS NULL OR import)
 ) WITH (fillfactor = 50);
@@ -218,8 +221,9 @@ CREATE TABLE rounds (
         upstream_apply_id IS NOT NULL
         OR phase IN ('CHECK', 'HELD', 'UNRESOLVED', 'CHECK_IMPORT', 'IMPORT', 'IMPORTING', 'LOOKUP',
                      'ENDED')),
+    -- What a restored database has forgotten is looked up whether it is accepted or not.
     CONSTRAINT registered_when_accepted CHECK (
-        accepted OR phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT', 'HELD', 'ENDED')),
+        accepted OR phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT', 'HELD', 'LOOKUP', 'ENDED')),
     CONSTRAINT created_between CHECK ((created_first IS NULL) = (created_last IS NULL)),
     CONSTRAINT held_until_accepted CHECK (phase <> 'HELD' OR NOT accepted),
     CONSTRAINT intent_before_call CHECK (
@@ -249,9 +253,9 @@ CREATE TABLE listed (
     FOREIGN KEY (apply_id, round_no) REFERENCES rounds ON DELETE CASCADE
 );
 
--- What looking up the devices of imports found so far, a hundred at a time; folded into their chunks
--- once. Letters: O(urs), with the secret that we sent; T(heirs), with another; A(bsent); N(ot there,
--- while an import may be under way); S(ecretive), there and its secret not told.
+-- What looking devices up found so far, a hundred at a time; folded into their chunks once. Letters:
+-- O(urs), with the secret that we sent, or made since their apply came; T(heirs), neither; A(bsent);
+-- N(ot there, while an import may be under way); S(ecretive), there and its secret not told.
 CREATE TABLE looked_up (
     apply_id bigint  NOT NULL,
     round_no integer NOT NULL,
@@ -301,6 +305,15 @@ CREATE TABLE calls (
 -- Who counts the calls of the last minute. Not BRIN: rows that are removed make room for new ones
 -- everywhere in the table, and then every range of it holds some of the last minute.
 CREATE INDEX calls_by_time ON calls (called_at);
+
+-- Which server keeps these rows, and on which timeline. Another one may be older than what was sent.
+CREATE TABLE keeper (
+    one               boolean     PRIMARY KEY DEFAULT true,
+    system_identifier bigint      NOT NULL,
+    timeline          text        NOT NULL,  -- 8 hexadecimal digits, as names of WAL files begin
+    since             timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_keeper CHECK (one)
+);
 
 -- The quota of each action: when its next call may arrive. Shared by all replicas.
 CREATE TABLE lanes (
@@ -419,7 +432,8 @@ CREATE TABLE audit (
     apply_id bigint,
     detail   text        NOT NULL,
     CONSTRAINT known_proof CHECK (proof IN ('OPEN', 'TOKEN', 'CERTIFICATE')),
-    CONSTRAINT known_act CHECK (what IN ('SUBMIT', 'REGISTER', 'CANCEL', 'CREDENTIALS', 'REFUSED')),
+    CONSTRAINT known_act CHECK (what IN ('SUBMIT', 'REGISTER', 'CANCEL', 'RECONCILE', 'CREDENTIALS',
+                                        'REFUSED')),
     CONSTRAINT about_an_apply CHECK (apply_id IS NOT NULL OR what = 'REFUSED')
 );
 

@@ -2,6 +2,7 @@
 
 mod dev;
 mod essentials;
+mod files;
 
 use std::{
     io::{BufWriter, Write as _},
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::essentials::{Essentials, endless};
 use crate::{
     admin, cli,
-    config::{Command, Config, Doctor, Migrate, Serve, Simulate},
+    config::{Command, Config, Doctor, Migrate, Reconcile, Serve, Simulate},
     credentials::Credentials,
     doctor,
     hub::Hub,
@@ -64,7 +65,10 @@ fn begin(config: &Config) -> anyhow::Result<(Runtime, Exporting)> {
     let default = match &config.command {
         Command::Dev(_) => "warn,registrar::app=info",
         Command::Serve(_) | Command::Migrate(_) | Command::Simulate(_) => "info",
-        Command::Doctor(_) | Command::Token(_) | Command::Client(_) => "error",
+        Command::Reconcile(settings) if settings.restored => "info",
+        Command::Doctor(_) | Command::Token(_) | Command::Client(_) | Command::Reconcile(_) => {
+            "error"
+        }
     };
     let serves = match &config.command {
         Command::Serve(settings) => Some(&settings.export),
@@ -73,6 +77,7 @@ fn begin(config: &Config) -> anyhow::Result<(Runtime, Exporting)> {
         | Command::Simulate(_)
         | Command::Token(_)
         | Command::Doctor(_)
+        | Command::Reconcile(_)
         | Command::Client(_) => None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -89,6 +94,11 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(settings) => serve(*settings, &stop_on_signal()?, None).await?,
         Command::Migrate(settings) => migrate(&settings).await?,
+        Command::Reconcile(settings) if settings.restored => restored(&settings).await?,
+        Command::Reconcile(settings) => {
+            let command = cli::Command::Reconcile(settings.asks);
+            return Ok(client(command, stop_on_signal()?).await);
+        }
         Command::Simulate(settings) => simulate(*settings, stop_on_signal()?).await?,
         Command::Dev(settings) => dev::run(*settings, stop_on_signal()?).await?,
         Command::Token(settings) => make_token(&settings)?,
@@ -132,6 +142,7 @@ fn open_store(options: &store::Options) -> anyhow::Result<Store> {
     let connect = url.parse().context("the database URL is not one")?;
     Ok(
         Store::new(connect, options.database_connections, &options.account)
+            .with_patience(options.database_timeout)
             .with_max_queued(options.max_queued_devices),
     )
 }
@@ -166,6 +177,19 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Has what is under way asked about, since the database may be older than what was sent.
+async fn restored(settings: &Reconcile) -> anyhow::Result<()> {
+    let store = open_store(&settings.store)?;
+    store.check_schema().await?;
+    let store::Marked { applies, rounds } = store.restored().await?;
+    tracing::info!(
+        applies,
+        rounds,
+        "what is under way is asked about before anything of it is sent"
+    );
+    Ok(())
+}
+
 /// The token alone on standard output, so that it can go into a file; the rest beside it.
 fn make_token(settings: &service::Token) -> anyhow::Result<()> {
     let (token, lines) = service::make_token(settings);
@@ -189,6 +213,8 @@ async fn serve(
     ready: Option<oneshot::Sender<SocketAddr>>,
 ) -> anyhow::Result<()> {
     let rooms = settings.rooms;
+    let database_connections = rooms.store.database_connections;
+    files::allow(rooms.service.max_connections, database_connections);
     let store = open_store(&rooms.store)?.with_blocking(rooms.worker.blocking());
     store.check_schema().await?;
     let upstream = Client::new(&rooms.upstream)?;

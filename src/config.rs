@@ -4,11 +4,11 @@ mod reach;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    cli, credentials, dev, doctor, hub, lanes, service, simulator, store, telemetry, upstream,
-    vault, worker,
+    breaking, cli, credentials, dev, doctor, hub, lanes, service, simulator, store, telemetry,
+    upstream, vault, worker,
 };
 
 /// Registers IoT devices in bulk on Alibaba Cloud IoT Platform, without losing one.
@@ -31,6 +31,9 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Bring the schema of the database up to date
     Migrate(Migrate),
+    /// Have UNKNOWN devices asked after at once; or, of a database that was restored to an older
+    /// state, have everything under way asked about before anything of it is sent
+    Reconcile(Box<Reconcile>),
     /// Serve the upstream's HTTP API without the upstream, for tests and development
     Simulate(Box<Simulate>),
     /// Serve everything in one process: a private PostgreSQL, the simulator and the service
@@ -117,6 +120,24 @@ pub struct Rooms {
 /// Settings of `migrate`.
 #[derive(Clone, Debug, Args)]
 pub struct Migrate {
+    /// The database.
+    #[command(flatten)]
+    pub store: store::Options,
+}
+
+/// Settings of `reconcile`.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["apply_id", "all", "restored"]).required(true))]
+pub struct Reconcile {
+    /// Tell the database, and no server, that it was restored to an older state: to be done before
+    /// replicas serve on it
+    #[arg(long, env = "REGISTRAR_RESTORED")]
+    pub restored: bool,
+
+    /// What a server is asked for.
+    #[command(flatten)]
+    pub asks: cli::Reconcile,
+
     /// The database.
     #[command(flatten)]
     pub store: store::Options,
@@ -210,10 +231,15 @@ impl Config {
         match &mut self.command {
             Command::Serve(serve) => {
                 surroundings(serve);
+                check(orders())?;
                 check(serve.rooms.upstream.check())?;
                 check(serve.check())?;
             }
             Command::Migrate(migrate) => database_url(&mut migrate.store),
+            Command::Reconcile(reconcile) => {
+                database_url(&mut reconcile.store);
+                reconcile.asks.connection.credentials.token = token();
+            }
             Command::Simulate(simulate) => check(simulate.simulator.check())?,
             Command::Dev(dev) => {
                 surroundings(&mut dev.serve);
@@ -289,6 +315,13 @@ impl Serve {
 
 fn check(result: Result<(), String>) -> Result<(), clap::Error> {
     result.map_err(|text| Config::command().error(ErrorKind::ValueValidation, text))
+}
+
+/// What a test has told this process to break.
+fn orders() -> Result<(), String> {
+    let told = |name| std::env::var_os(name).unwrap_or_default();
+    let (die_at, faults) = (told("REGISTRAR_DIE_AT"), told("REGISTRAR_FAULTS"));
+    breaking::obey(&die_at.to_string_lossy(), &faults.to_string_lossy())
 }
 
 /// What the environment says to `serve` under names that are not ours.

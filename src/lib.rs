@@ -16,6 +16,7 @@
 //! ARCHITECTURE.md has the map, the state model and the invariants.
 
 pub mod app;
+pub mod breaking;
 pub mod config;
 
 pub mod domain;

@@ -9,17 +9,29 @@ mod simulator_docs;
 
 /// Which rooms a room may name, besides itself. `proto` is the generated messages. A file beside
 /// the rooms (`config.rs`) counts as a room of its own.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
-    ("store", &["domain", "telemetry"]),
+    ("breaking", &[]),
+    ("store", &["domain", "telemetry", "breaking"]),
     ("upstream", &["domain", "telemetry"]),
     // It seals what others store, and stores nothing.
     ("vault", &["domain"]),
     ("hub", &["domain", "store", "telemetry"]),
-    ("lanes", &["domain", "store", "upstream", "telemetry"]),
+    (
+        "lanes",
+        &["domain", "store", "upstream", "telemetry", "breaking"],
+    ),
     (
         "worker",
-        &["domain", "store", "upstream", "lanes", "vault", "telemetry"],
+        &[
+            "domain",
+            "store",
+            "upstream",
+            "lanes",
+            "vault",
+            "telemetry",
+            "breaking",
+        ],
     ),
     ("credentials", &["domain", "store", "upstream", "lanes"]),
     // It looks at an account before there is a database.
@@ -46,6 +58,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     (
         "config",
         &[
+            "breaking",
             "store",
             "upstream",
             "vault",

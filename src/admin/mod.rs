@@ -1,10 +1,11 @@
 //! What operators and their machines ask over HTTP: health, and metrics.
 //!
 //! `/livez` answers as long as the process does: alive is not ready. `/readyz` answers 200 while
-//! calls can be served: the database answers and has the schema, the upstream accepts the clock, and
+//! calls can be served: the database answers, takes writes and has the schema, the upstream accepts the clock, and
 //! the process is not stopping. `/metrics` tells what was measured, in Prometheus' text format, and
 //! asks nothing of the database: [`tell_state`] does, at its own pace.
 
+mod incoming;
 mod state;
 
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::{
     store::{Error, Store},
     telemetry,
 };
+
+use self::incoming::Incoming;
 
 pub use self::state::tell_state;
 
@@ -58,7 +61,7 @@ pub async fn serve(
         .route("/readyz", get(tell))
         .route("/metrics", get(measured))
         .with_state(health);
-    axum::serve(listener, routes)
+    axum::serve(Incoming::new(listener), routes)
         .with_graceful_shutdown(end.cancelled_owned())
         .await?;
     Ok(())
@@ -89,6 +92,10 @@ pub async fn obstacle(store: &Store, clock: &watch::Receiver<bool>) -> Option<&'
         Ok(Err(Error::NotMigrated { .. })) => {
             Some("the schema of the database is older than this program; run `registrar migrate`\n")
         }
+        Ok(Err(error)) if error.is_read_only() => Some(
+            "the database takes no writes: it is a standby, or read-only by a setting; lead the \
+             address to the primary\n",
+        ),
         Ok(Err(_)) | Err(_) => Some("the database does not answer\n"),
     }
 }

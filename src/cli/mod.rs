@@ -38,6 +38,7 @@ mod probe;
 mod progress;
 mod quota;
 mod recognize;
+mod reconcile;
 mod register;
 mod report;
 mod rows;
@@ -72,6 +73,7 @@ pub use self::{
     list::List,
     options::{Connection, Output, Repeat, Stay},
     quota::Quota,
+    reconcile::Reconcile,
     register::Register,
     submit::{Submit, Summary},
     upload::Upload,
@@ -102,6 +104,10 @@ pub enum Command {
     Find(Find),
     /// Cancel an apply, and watch what is in flight finish
     Cancel(Cancel),
+    /// Have UNKNOWN devices asked after at once. On the command line it shares its name with what is
+    /// done to a database, and so stands beside these.
+    #[command(skip)]
+    Reconcile(Reconcile),
     /// Tell the history of an apply, every upstream call included, and what it waits for
     Explain(Explain),
     /// Tell the level and use of each quota
@@ -124,6 +130,7 @@ impl Command {
             Self::Devices(it) => &mut it.connection,
             Self::Find(it) => &mut it.connection,
             Self::Cancel(it) => &mut it.connection,
+            Self::Reconcile(it) => &mut it.connection,
             Self::Explain(it) => &mut it.connection,
             Self::Quota(it) => &mut it.connection,
             Self::Health(it) => &mut it.connection,
@@ -184,6 +191,7 @@ async fn done(command: Command, out: &mut impl Write, parting: &Parting) -> anyh
         Command::Export(export) => export.run(out, parting).await,
         Command::Find(find) => find.run(out).await,
         Command::Cancel(cancel) => cancel.run(out, parting).await,
+        Command::Reconcile(reconcile) => reconcile.run(out).await,
         Command::Explain(explain) => explain.run(out).await,
         Command::Quota(quota) => quota.run(out).await,
         Command::Health(health) => health.run(out).await,

@@ -45,8 +45,9 @@ pub(super) struct About {
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn new(credentials: &'a Credentials, apply: &'a Apply) -> Self {
-        let (lane, turns) = match apply.import {
+    /// `by_name`: looks devices up, and reads no pages.
+    pub(super) fn new(credentials: &'a Credentials, apply: &'a Apply, by_name: bool) -> Self {
+        let (lane, turns) = match by_name {
             true => (Lane::Details, &credentials.turns.details),
             false => (Lane::Page, &credentials.turns.pages),
         };

@@ -94,6 +94,7 @@ mod tests {
             name: name.to_owned(),
             secret: secret.map(|text| DeviceSecret::new(text.to_owned())),
             iot_id: Some("iot".to_owned()),
+            created_at: None,
         };
         let known = |device, asked: &[&str]| known_by(device, asked).map(|(name, _)| name);
 

@@ -47,10 +47,32 @@ impl Reading {
         };
         let store = &self.credentials.store;
         let creations = store.creations(self.apply.id, *first, *last).await?;
-        if self.apply.import {
-            let asking = Asking::new(&self.credentials, &self.apply);
-            return asking.read(named::of(&asking, &creations, devices)).await;
+        // What a restored database had forgotten was created under a number that nobody knows.
+        let by_pages = |one: &Creation| !self.apply.import && one.upstream_apply.is_some();
+        let (paged, named): (Vec<_>, Vec<_>) = creations.into_iter().partition(by_pages);
+        let mut found = match paged.is_empty() {
+            true => ByName::new(),
+            false => self.listed(paged, devices, *last).await?,
+        };
+        if !named.is_empty() {
+            let left = devices
+                .iter()
+                .filter(|(_, name)| !found.contains_key(*name));
+            let left: Vec<_> = left.copied().collect();
+            let asking = Asking::new(&self.credentials, &self.apply, true);
+            found.extend(asking.read(named::of(&asking, &named, &left)).await?);
         }
+        Ok(found)
+    }
+
+    /// Those of these devices that the upstream applies of these list. What they list of devices
+    /// after `last` is kept.
+    async fn listed(
+        &mut self,
+        creations: Vec<Creation>,
+        devices: &[(Ordinal, &str)],
+        last: Ordinal,
+    ) -> Result<ByName, Error> {
         let mut sources = self.sources(creations).await?;
         let mut found = ByName::new();
         for (_, name) in devices {
@@ -60,7 +82,7 @@ impl Reading {
             found.extend(row);
         }
         let left = sources.into_iter();
-        self.keep(left.filter(|(creation, _)| creation.last > *last));
+        self.keep(left.filter(|(creation, _)| creation.last > last));
         Ok(found)
     }
 
@@ -71,7 +93,7 @@ impl Reading {
     ) -> Result<Vec<(Creation, ByName)>, Error> {
         let known = |creation: &Creation| self.kept.contains_key(&creation.round_no);
         let (known, new): (Vec<_>, Vec<_>) = creations.into_iter().partition(known);
-        let asking = Asking::new(&self.credentials, &self.apply);
+        let asking = Asking::new(&self.credentials, &self.apply, false);
         let read = stream::iter(new)
             .map(|creation| page::of(&asking, creation))
             .buffer_unordered(APPLIES)

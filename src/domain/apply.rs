@@ -99,7 +99,7 @@ pub struct Snapshot {
 /// How the rounds of an apply stand, as far as its status depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rounds {
-    /// Waiting for their first check, or for its result.
+    /// Waiting for their first check, or for its result, or looked up because of it.
     pub checking: i64,
     /// Checked and held until the apply decides.
     pub held: i64,
@@ -182,6 +182,13 @@ fn after_last_check(after_check: AfterCheck, counts: &Counts, rounds: Rounds) ->
         },
         release: false,
     };
+    if rounds.held + rounds.moving == 0 && counts.of(Outcome::Created) > 0 {
+        // Of a restored database alone: they were found to be registered, and nobody is left to be.
+        return Decision {
+            status: created(counts),
+            release: false,
+        };
+    }
     let nothing_to_register = counts.of(Outcome::Invalid) == counts.total();
     match after_check {
         AfterCheck::Stop => wait,

@@ -44,6 +44,8 @@ words! {
         Register = "REGISTER",
         /// An apply was cancelled.
         Cancel = "CANCEL",
+        /// UNKNOWN devices of an apply are asked after at once.
+        Reconcile = "RECONCILE",
         /// Secrets of devices were asked for by who has the right to them.
         Credentials = "CREDENTIALS",
         /// What the caller has no right to was asked for.

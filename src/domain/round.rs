@@ -42,7 +42,8 @@ words! {
         Imported = "IMPORTED",
         /// The count falls short; read page by page which were created.
         ListImported = "LIST_IMPORTED",
-        /// What became of its devices is not known; look each of them up.
+        /// What became of its devices is not known, or somebody may have made them that is forgotten;
+        /// look each of them up.
         Lookup = "LOOKUP",
         /// Nothing is left to do.
         Ended = "ENDED",
@@ -96,6 +97,10 @@ pub struct Round {
     /// Whether its request to import may have been sent more than once: a refusal may then be of the
     /// second what the first did.
     pub resent: bool,
+    /// Whether the database was restored to an older state since its apply came: devices that exist
+    /// may be of an upstream apply of ours that is forgotten, and are looked up before they are
+    /// refused.
+    pub restored: bool,
     /// Whether its devices are accepted for registration. What is refused from then on has FAILED.
     pub accepted: bool,
     /// The upstream's ApplyId, while there is a usable one.
@@ -155,8 +160,9 @@ pub enum Event {
     ImportLost { why: Reason },
     /// The upstream tells no status of an import.
     NoStatus,
-    /// The devices were looked up: these exist with their secrets, these with others, and these do
-    /// not exist. `proven`: no import can be under way any more.
+    /// The devices were looked up: these are ours (they exist with their secrets, or were made since
+    /// their apply came), these are others', and these do not exist. `proven`: no import can be under
+    /// way any more.
     LookedUp {
         ours: Vec<Ordinal>,
         others: Vec<(Ordinal, Reason)>,

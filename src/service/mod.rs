@@ -26,6 +26,7 @@ mod packed;
 mod page_token;
 mod quota;
 mod read;
+mod reconcile;
 mod reload;
 mod requests;
 mod serve;
@@ -78,6 +79,13 @@ const OPENINGS: usize = 4;
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Options {
+    /// Connections that may be open at a time. When there are more, one without a call makes room,
+    /// first of all one that never had a call; if all have calls, the new one is hung up on. Each
+    /// takes some 30 KB when it is idle
+    #[arg(long, env = "REGISTRAR_MAX_CONNECTIONS", default_value_t = 4_096,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
     /// Calls, watches included, that one connection may have open at a time
     #[arg(
         long,
@@ -318,6 +326,15 @@ impl RegistrarService for Service {
     ) -> Result<Response<pb::CancelApplyResponse>, Status> {
         let caller = access::caller(&request)?;
         let answer = self.cancel(&caller, request.into_inner()).await;
+        answer.map(Response::new)
+    }
+
+    async fn reconcile(
+        &self,
+        request: Request<pb::ReconcileRequest>,
+    ) -> Result<Response<pb::ReconcileResponse>, Status> {
+        let caller = access::caller(&request)?;
+        let answer = self.ask_after(&caller, request.into_inner()).await;
         answer.map(Response::new)
     }
 

@@ -15,8 +15,13 @@ use tonic::{body::Body, server::NamedService, transport::Server};
 use tower::layer::layer_fn;
 
 use super::{
-    Health, MAX_SMALL_MESSAGE, Service, Tls, access::Guard, observed::Observed, submissions::Api,
-    tls::incoming, transport::Transport, upload,
+    Health, MAX_SMALL_MESSAGE, Service, Tls,
+    access::Guard,
+    observed::Observed,
+    submissions::Api,
+    tls::{Peer, Place, incoming},
+    transport::Transport,
+    upload,
 };
 use crate::proto::DESCRIPTORS;
 
@@ -31,6 +36,15 @@ const STREAMS: [&str; 3] = [
 /// time. Watches may be silent for minutes, and proxies drop what is silent for longer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes that the headers of a call may have, each name and value with 32 more (RFC 9113, 6.5.2). A
+/// token and what tracing adds take one or two thousand.
+const HEADERS: u32 = 16 * 1024;
+
+/// Streams that a peer may open and reset before they are looked at, and streams that may have to be
+/// reset for its errors, on one connection; it is closed then. Who gives up a call does so later.
+const RESETS: usize = 20;
+const ERRORS: usize = 256;
 
 /// When a server stops, its streams are told so at once, and have this long to take it: so many
 /// short waits, begun anew whenever one of them has. Short, since a machine that stalls for longer
@@ -61,9 +75,13 @@ pub async fn serve(
         .build_v1alpha()
         .context("the API's descriptors")?;
     let open = Open::default();
+    let incoming = incoming(listener, tls, options.max_connections as usize);
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(RESETS))
+        .http2_max_local_error_reset_streams(Some(ERRORS))
         .max_concurrent_streams(options.streams_per_connection)
         .max_connection_age(options.connection_age())
         .layer(layer_fn(|services| {
@@ -79,7 +97,7 @@ pub async fn serve(
         .add_service(health.server().max_decoding_message_size(MAX_SMALL_MESSAGE))
         .add_service(newest.max_decoding_message_size(MAX_SMALL_MESSAGE))
         .add_service(older.max_decoding_message_size(MAX_SMALL_MESSAGE))
-        .serve_with_incoming_shutdown(incoming(listener, tls), async {
+        .serve_with_incoming_shutdown(incoming, async {
             stop.cancelled().await;
             health.stop().await;
         });
@@ -166,6 +184,11 @@ where
             true => &self.open.streams,
             false => &self.open.others,
         });
+        let place = request
+            .extensions()
+            .get::<Peer>()
+            .and_then(|peer| peer.place.clone());
+        let counting = (counting, place.map(Place::call));
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;

@@ -7,8 +7,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use http::{Request, Response};
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use prost::{Message as _, bytes::Buf as _};
 use tokio::sync::Semaphore;
 use tonic::{
@@ -25,6 +26,13 @@ use super::{
 use crate::proto::{
     CheckDevicesRequest, CheckDevicesResponse, registrar_service_server::RegistrarServiceServer,
 };
+
+/// Bytes of a submission that are read before it takes a place: all of most, some 400 devices. So one
+/// whose rest does not come keeps no place from others until it is as large as that.
+const BEGINNING: usize = 16 * 1024;
+
+/// Bytes that each of its frames takes besides.
+const FRAME: usize = 64;
 
 /// The path of the call.
 pub(super) const PATH: &str = "/registrar.v1.RegistrarService/CheckDevices";
@@ -72,7 +80,9 @@ impl tower::Service<Request<Body>> for Api {
             _ => return self.others.call(request),
         }
         Box::pin(async move {
-            // Taken before the body is read: until then a caller holds no more than a window.
+            let (head, body) = request.into_parts();
+            let request = Request::from_parts(head, begun(body).await);
+            // Taken before more of the body is read: until then a caller holds no more than a window.
             let _place = places.acquire().await.expect("never closed");
             let mut grpc = Grpc::new(Submission)
                 .max_decoding_message_size(MAX_MESSAGE)
@@ -80,6 +90,22 @@ impl tower::Service<Request<Body>> for Api {
             Ok(grpc.unary(Submit(service), request).await)
         })
     }
+}
+
+/// A body, once its beginning or all of it is there.
+async fn begun(mut body: Body) -> Body {
+    let mut beginning = Vec::new();
+    let mut size = 0;
+    while size < BEGINNING
+        && let Some(frame) = body.frame().await
+    {
+        let data = frame.as_ref().ok().and_then(|frame| frame.data_ref());
+        size += data.map_or(BEGINNING, |data| data.len() + FRAME);
+        beginning.push(frame);
+    }
+    Body::new(StreamBody::new(
+        stream::iter(beginning).chain(BodyStream::new(body)),
+    ))
 }
 
 struct Submit(Service);

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Postgres, Transaction};
-
 use super::{
-    AuditEntry, Error, Store, audit, chunk, follow, newcomers::TURN, read, retry, seconds,
+    AuditEntry, Error, Store, audit, chunk, follow, newcomers::TURN, pool::Tx, read, retry, seconds,
 };
 use crate::domain::{
     Apply, ApplyId, ApplyStatus, CHUNK, Caller, Ordinal, Outcome, RequestKey, Snapshot,
@@ -28,7 +26,8 @@ impl Store {
         if let Some(answer) = self.answered(caller, key).await? {
             return Ok(answer);
         }
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let mut locked = follow::Locked::lock(&mut tx, Some(caller), id).await?;
         match accept(&locked.standing, wish) {
             Acceptance::Accept => {
@@ -37,13 +36,13 @@ impl Store {
                 follow::release(&mut tx, id).await?;
                 locked.standing.status = ApplyStatus::Create;
                 locked.follow(&mut tx, true).await?;
-                audit::write(&mut *tx, &entry(caller, id, "the valid devices")).await?;
+                audit::write(&mut tx, &entry(caller, id, "the valid devices")).await?;
             }
             Acceptance::Retry => {
                 retry::reopen_failed(&mut tx, &mut locked).await?;
                 locked.standing.status = ApplyStatus::Create;
                 locked.follow(&mut tx, true).await?;
-                audit::write(&mut *tx, &entry(caller, id, "the failed devices again")).await?;
+                audit::write(&mut tx, &entry(caller, id, "the failed devices again")).await?;
             }
             Acceptance::Unchanged => {}
             Acceptance::Refuse(refusal) => {
@@ -55,10 +54,17 @@ impl Store {
                 });
             }
         }
-        let answer = read::apply(&mut *tx, caller, id)
+        let answer = read::apply(&mut tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        self.commit_answer(tx, caller, key, answer).await
+        let what = if wish.retry_failed {
+            "retry"
+        } else {
+            "register"
+        };
+        let committed = self.commit_answer(tx, what, caller, key, answer).await?;
+        drop(connection);
+        self.answer_or_first(caller, key, committed).await
     }
 }
 
@@ -72,7 +78,7 @@ fn entry<'a>(caller: &'a Caller, id: ApplyId, detail: &'a str) -> AuditEntry<'a>
 }
 
 /// The held rounds go in their order, counted from this request.
-async fn set_turns(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
+async fn set_turns(tx: &mut Tx<'_>, apply: ApplyId) -> Result<(), Error> {
     sqlx::query!(
         r#"UPDATE rounds
            SET turn_at = now() + (n - 1) * make_interval(secs => $2)
@@ -82,7 +88,7 @@ async fn set_turns(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
         apply.0,
         seconds(TURN),
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
@@ -90,7 +96,7 @@ async fn set_turns(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
 /// Packs what is left of rounds whose check failed into as few rounds as fit, if that saves any.
 /// They have no upstream apply any more and begin with a check. Rounds of an import never do, and
 /// those of theirs that are held have passed their check.
-async fn pack(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
+async fn pack(tx: &mut Tx<'_>, apply: ApplyId) -> Result<(), Error> {
     let held = sqlx::query!(
         r#"SELECT round_no, chunk_no, ordinals FROM rounds
            WHERE apply_id = $1 AND phase = 'HELD' AND upstream_apply_id IS NULL
@@ -98,7 +104,7 @@ async fn pack(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), 
            ORDER BY round_no FOR NO KEY UPDATE"#,
         apply.0,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     let mut left = BTreeSet::new();
     for row in &held {
@@ -125,7 +131,7 @@ async fn pack(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), 
             ordinals,
             ordinals.len() as i32,
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     sqlx::query!(
@@ -133,14 +139,14 @@ async fn pack(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), 
         apply.0,
         &old,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
 /// Those of the devices that are valid.
 async fn valid_of(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     apply: ApplyId,
     devices: &BTreeSet<Ordinal>,
 ) -> Result<Vec<Ordinal>, Error> {
@@ -152,7 +158,7 @@ async fn valid_of(
         apply.0,
         &chunk_nos,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     let valid = Outcome::Valid.letter();
     Ok(rows

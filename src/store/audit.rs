@@ -8,7 +8,10 @@ use std::time::Duration;
 use sqlx::PgExecutor;
 
 use super::{Error, Store, seconds};
-use crate::domain::{ApplyId, Caller, caller::Act};
+use crate::{
+    breaking::{self, Point},
+    domain::{ApplyId, Caller, caller::Act},
+};
 
 /// Entries that are removed in one statement.
 const BATCH: i64 = 1_000;
@@ -30,16 +33,19 @@ impl Store {
     /// Writes an entry about what changes nothing here: secrets that are about to be shown, a
     /// refusal.
     pub async fn audit(&self, entry: &Entry<'_>) -> Result<(), Error> {
-        write(&self.pool, entry).await
+        write(&self.pool, entry).await?;
+        breaking::point(Point::Audited);
+        Ok(())
     }
 
     /// Removes the entries that are older than this. Returns how many those were.
     pub(super) async fn forget_audit(&self, older_than: Duration) -> Result<u64, Error> {
         let mut removed = 0;
         loop {
-            let mut tx = self.pool.begin().await?;
+            let mut connection = self.pool.connection().await?;
+            let mut tx = connection.begin().await?;
             sqlx::query("SELECT set_config('registrar.audit_retention', 'on', true)")
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
             // Numbers rise with time, so the oldest are the first.
             let done = sqlx::query!(
@@ -49,9 +55,11 @@ impl Store {
                 seconds(older_than),
                 BATCH,
             )
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
+            breaking::point(Point::AuditForgetting);
             tx.commit().await?;
+            breaking::point(Point::AuditForgotten);
             removed += done.rows_affected();
             if done.rows_affected() < BATCH as u64 {
                 return Ok(removed);

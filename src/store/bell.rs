@@ -6,17 +6,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::postgres::PgListener;
-use tokio::sync::watch;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Error, Store};
+use super::{Error, Store, pool};
+use crate::breaking::{self, Fault, Point};
+
+/// How long it may take to begin to listen.
+const LISTENS_WITHIN: Duration = Duration::from_secs(5);
 
 const CHANNEL: &str = "registrar";
 
 /// How long rings are gathered before other processes are told.
 const GATHER: Duration = Duration::from_millis(10);
+
+/// How long nothing is heard before the server is asked whether it is still there. A connection that
+/// only listens learns of no failure by itself.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Rings when this process has committed something.
 #[derive(Clone, Debug)]
@@ -38,6 +46,9 @@ impl Default for Bell {
 impl Bell {
     /// Rings.
     pub fn ring(&self) {
+        if breaking::on(Fault::BellSilent) {
+            return;
+        }
         self.rung.send_modify(|count| *count += 1);
     }
 
@@ -59,7 +70,11 @@ impl Listener {
     /// listen again.
     pub async fn rung(&mut self) -> Result<(), Error> {
         loop {
-            match self.inner.try_recv().await? {
+            let Ok(heard) = timeout(SILENCE, self.inner.try_recv()).await else {
+                pool::takes_writes(&mut self.inner).await?;
+                continue;
+            };
+            match heard? {
                 Some(notification) if notification.payload() == self.own => {}
                 Some(_) | None => return Ok(()),
             }
@@ -70,8 +85,17 @@ impl Listener {
 impl Store {
     /// Listens for the bells of other processes, on a connection of its own.
     pub async fn listen(&self) -> Result<Listener, Error> {
-        let mut inner = PgListener::connect_with(&self.listening).await?;
-        inner.listen(CHANNEL).await?;
+        // Its own pool, since one that hangs does not come back.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(LISTENS_WITHIN)
+            .connect_lazy_with(self.connect.clone());
+        let inner = async {
+            let mut inner = PgListener::connect_with(&pool).await?;
+            inner.listen(CHANNEL).await?;
+            Ok(inner)
+        };
+        let inner = pool::within(LISTENS_WITHIN, inner).await?;
         Ok(Listener {
             inner,
             own: self.bell.process.to_string(),
@@ -89,11 +113,16 @@ impl Store {
                 Ok(()) = rung.changed() => tokio::time::sleep(GATHER).await,
             }
             rung.mark_unchanged();
+            if breaking::on(Fault::RingKept) {
+                continue;
+            }
+            breaking::point(Point::RingPassing);
             let passed = sqlx::query("SELECT pg_notify($1, $2)")
                 .bind(CHANNEL)
                 .bind(self.bell.process.to_string())
                 .execute(&self.pool)
                 .await;
+            breaking::point(Point::RingPassed);
             if let Err(error) = passed {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,

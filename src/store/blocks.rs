@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Postgres, Transaction};
-
-use super::{CallMade, Claim, Error, Store, seconds};
+use super::{CallMade, Claim, Error, Store, pool::Tx, seconds};
 use crate::domain::{
     ApplyId, Lane,
     waiting::{Block, FailureScope},
@@ -64,7 +62,7 @@ impl Proof {
 
 /// Writes what a call says of blocks. Returns whether one was put up or lifted.
 pub(super) async fn heed(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     account: &str,
     claim: &Claim,
     call: &CallMade,
@@ -90,7 +88,7 @@ pub(super) async fn heed(
             passed_lane,
             passed_product,
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
         done.rows_affected() > 0
     };
@@ -114,17 +112,14 @@ pub(super) async fn heed(
         call.result,
         call.message.as_deref().unwrap_or_default(),
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *tx)
     .await?;
     Ok(lifted || is_new)
 }
 
 /// Lifts the block on the product of an apply that has settled, if nobody else waits for it: no call
 /// would find out that it is over.
-pub(super) async fn lift_unwaited(
-    tx: &mut Transaction<'_, Postgres>,
-    apply: ApplyId,
-) -> Result<(), Error> {
+pub(super) async fn lift_unwaited(tx: &mut Tx<'_>, apply: ApplyId) -> Result<(), Error> {
     sqlx::query!(
         r#"UPDATE blocks AS b SET lifted_at = now()
            FROM applies AS a
@@ -137,7 +132,7 @@ pub(super) async fn lift_unwaited(
                    AND other.iot_instance_id = a.iot_instance_id)"#,
         apply.0,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

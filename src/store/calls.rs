@@ -3,7 +3,10 @@
 use tokio::time::Instant;
 
 use super::{CallMade, Error, Store, seconds};
-use crate::domain::{ApplyId, waiting::FailureScope};
+use crate::{
+    breaking::{self, Point},
+    domain::{ApplyId, waiting::FailureScope},
+};
 
 /// A call that was made beside the steps of a round.
 #[derive(Clone, Debug)]
@@ -52,6 +55,7 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
+        breaking::point_of(Point::BesideRecorded, calls[0].made.lane.as_str());
         Ok(())
     }
 }

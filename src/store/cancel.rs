@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::{Postgres, Transaction};
-
-use super::{AuditEntry, Error, Store, audit, blocks, follow, read, seconds};
-use crate::domain::{
-    Apply, ApplyId, ApplyStatus, Caller, RequestKey, Snapshot, apply::may_cancel, caller::Act,
+use super::{AuditEntry, Error, Store, audit, blocks, follow, pool::Tx, read, seconds};
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::{
+        Apply, ApplyId, ApplyStatus, Caller, RequestKey, Snapshot, apply::may_cancel, caller::Act,
+    },
 };
 
 impl Store {
@@ -23,7 +24,8 @@ impl Store {
         if let Some(answer) = self.answered(caller, key).await? {
             return Ok(answer);
         }
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let mut locked = follow::Locked::lock(&mut tx, Some(caller), id).await?;
         if may_cancel(&locked.standing) {
             cancel(&mut tx, &mut locked).await?;
@@ -33,12 +35,16 @@ impl Store {
                 apply: Some(id),
                 detail: "",
             };
-            audit::write(&mut *tx, &entry).await?;
+            audit::write(&mut tx, &entry).await?;
         }
-        let answer = read::apply(&mut *tx, caller, id)
+        let answer = read::apply(&mut tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        self.commit_answer(tx, caller, key, answer).await
+        let committed = self
+            .commit_answer(tx, "cancel", caller, key, answer)
+            .await?;
+        drop(connection);
+        self.answer_or_first(caller, key, committed).await
     }
 
     /// Cancels applies that have waited for a caller for so long, up to `most` of them. Returns how
@@ -91,14 +97,17 @@ impl Store {
     ) -> Result<u64, Error> {
         let mut cancelled = 0;
         for id in ids.iter().copied().map(ApplyId) {
-            let mut tx = self.pool.begin().await?;
+            let mut connection = self.pool.connection().await?;
+            let mut tx = connection.begin().await?;
             let mut locked = match follow::Locked::lock(&mut tx, None, id).await {
                 Err(Error::NoSuchApply(_)) => continue,
                 locked => locked?,
             };
             if may_cancel(&locked.standing) && is_due(&locked) {
                 cancel(&mut tx, &mut locked).await?;
+                breaking::point(Point::ExpiryWritten);
                 tx.commit().await?;
+                breaking::point(Point::ExpiryCommitted);
                 cancelled += 1;
             }
         }
@@ -109,11 +118,10 @@ impl Store {
     }
 }
 
-async fn cancel(
-    tx: &mut Transaction<'_, Postgres>,
-    locked: &mut follow::Locked,
-) -> Result<(), Error> {
-    end_unsent(tx, locked.id).await?;
+async fn cancel(tx: &mut Tx<'_>, locked: &mut follow::Locked) -> Result<(), Error> {
+    if !breaking::on(Fault::CancelUnfenced) {
+        end_unsent(tx, locked.id).await?;
+    }
     locked.standing.cancelling = true;
     locked.follow(tx, true).await?;
     match locked.standing.status.is_settled() {
@@ -124,20 +132,21 @@ async fn cancel(
 
 /// A round without an open intent ends; one whose request may be under way is asked after and not
 /// sent again.
-async fn end_unsent(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
+async fn end_unsent(tx: &mut Tx<'_>, apply: ApplyId) -> Result<(), Error> {
     sqlx::query!(
         r#"UPDATE rounds
            SET phase = CASE WHEN intent_at IS NULL THEN 'ENDED' ELSE 'REGISTERING' END,
                lease = CASE WHEN intent_at IS NULL THEN NULL ELSE lease END,
                due_at = CASE WHEN intent_at IS NULL THEN NULL ELSE due_at END
            FROM (SELECT round_no AS number FROM rounds
-                 WHERE apply_id = $1 AND phase IN ('CHECK', 'CHECKING', 'HELD', 'REGISTER',
-                                                   'CHECK_IMPORT', 'IMPORT')
+                 WHERE apply_id = $1
+                   AND (phase IN ('CHECK', 'CHECKING', 'HELD', 'REGISTER', 'CHECK_IMPORT', 'IMPORT')
+                        OR phase = 'LOOKUP' AND NOT accepted)
                  ORDER BY round_no FOR UPDATE) AS unsent
            WHERE apply_id = $1 AND round_no = number"#,
         apply.0,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

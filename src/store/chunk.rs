@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Postgres, Transaction};
-
-use super::Error;
+use super::{Error, pool::Tx};
 use crate::domain::{ApplyId, CHUNK, Counts, Ordinal, Outcome, Reason};
 
 /// The chunk that holds a device, and its place in there.
@@ -62,7 +60,7 @@ impl<'a> Fold<'a> {
     /// The caller holds the apply's lock, so what is read here does not change before it is written.
     pub(super) async fn write(
         self,
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Tx<'_>,
         apply: ApplyId,
         counts: &mut Counts,
     ) -> Result<bool, Error> {
@@ -74,7 +72,7 @@ impl<'a> Fold<'a> {
                 apply.0,
                 chunk_no,
             )
-            .fetch_one(&mut **tx)
+            .fetch_one(&mut *tx)
             .await?;
             let mut reasons = Vec::new();
             let mut explained = Vec::new();
@@ -111,7 +109,7 @@ impl<'a> Fold<'a> {
 }
 
 async fn update(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     apply: ApplyId,
     chunk_no: i32,
     outcomes: &[i8],
@@ -136,14 +134,14 @@ async fn update(
         &reasons.request_ids as &[Option<&str>],
         &reasons.firsts as &[Option<Ordinal>],
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
 /// Forgets why devices had the outcome that they have no longer: a device has one reason.
 pub(super) async fn forget_reasons(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     apply: ApplyId,
     devices: &[Ordinal],
 ) -> Result<(), Error> {
@@ -167,7 +165,7 @@ pub(super) async fn forget_reasons(
         devices,
         &chunk_nos,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

@@ -7,7 +7,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Error, Store, seconds};
-use crate::domain::{ApplyId, Lane, Round};
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::{ApplyId, Lane, Round},
+};
 
 /// How far past its time a poll may be before it passes those that are expected to finish first.
 const OVERDUE_SECONDS: f64 = 5.0;
@@ -30,6 +33,8 @@ pub struct Claim {
     pub apply: ApplyId,
     /// Which of its rounds.
     pub round_no: i32,
+    /// The lane that claimed it.
+    pub(super) lane: Lane,
     /// The fencing token: what is recorded under another is refused.
     pub(super) token: Uuid,
     /// When the right ends, on the local clock.
@@ -68,6 +73,8 @@ pub struct Claim {
     pub intent: Option<Intent>,
     /// Whether the apply is being cancelled: nothing is sent that might not have been.
     pub cancelling: bool,
+    /// When its apply was stored.
+    pub applied_at: OffsetDateTime,
     /// What the secrets of an import are sealed with, itself sealed.
     pub data_key: Option<Vec<u8>>,
     /// How long it had been due.
@@ -192,7 +199,7 @@ impl Store {
                        FROM standing WHERE own) AS refused_for,
                       coalesce(r.checked_at < now() - make_interval(secs => $5), false) AS "stale!",
                       r.product, a.product_key, a.iot_instance_id, a.import, a.cancelling,
-                      a.data_key, a.traceparent,
+                      a.restored, a.created_at, a.data_key, a.traceparent,
                       extract(epoch FROM now() - turn.due_at)::float8 AS "late!"
             "#,
             self.account,
@@ -207,9 +214,24 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
+        if breaking::on(Fault::IntentUnwritten) && matches!(lane, Lane::Register | Lane::Import) {
+            sqlx::query(
+                r#"UPDATE rounds
+                   SET phase = CASE phase WHEN 'REGISTERING' THEN 'REGISTER' ELSE 'IMPORT' END,
+                       intent_at = NULL, intent_nonce = NULL
+                   WHERE apply_id = $1 AND round_no = $2
+                     AND phase IN ('REGISTERING', 'IMPORTING')"#,
+            )
+            .bind(row.apply_id)
+            .bind(row.round_no)
+            .execute(&self.pool)
+            .await?;
+        }
+        breaking::point_of(Point::Claimed, lane.as_str());
         Ok(Some(Claim {
             apply: ApplyId(row.apply_id),
             round_no: row.round_no,
+            lane,
             token: row.token,
             until: claimed_at + lease,
             product: row.product,
@@ -219,6 +241,7 @@ impl Store {
                 phase: row.phase.parse()?,
                 import: row.import,
                 resent: row.resent,
+                restored: row.restored,
                 accepted: row.accepted,
                 upstream_apply: row.upstream_apply_id,
                 nameless: row.nameless,
@@ -240,10 +263,46 @@ impl Store {
                 fresh: row.fresh,
             }),
             cancelling: row.cancelling,
+            applied_at: row.created_at,
             data_key: row.data_key,
             late: past(row.late),
             traceparent: row.traceparent,
         }))
+    }
+}
+
+#[cfg(test)]
+impl Claim {
+    /// A claim of a round that nothing is known of yet but how it stands.
+    pub(crate) fn of(round: Round) -> Self {
+        Self {
+            apply: ApplyId(1),
+            round_no: 1,
+            token: Uuid::nil(),
+            until: Instant::now(),
+            product: "a1/".into(),
+            product_key: "a1".into(),
+            iot_instance_id: String::new(),
+            lane: Lane::Check,
+            applied_at: OffsetDateTime::UNIX_EPOCH,
+            round,
+            devices: 0,
+            chunk_no: None,
+            ordinals: None,
+            attempts: 1,
+            setbacks: 0,
+            page: 0,
+            asked_ago: None,
+            failing_for: None,
+            blocked: false,
+            refused_for: None,
+            stale: false,
+            intent: None,
+            cancelling: false,
+            data_key: None,
+            late: Duration::ZERO,
+            traceparent: None,
+        }
     }
 }
 

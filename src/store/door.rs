@@ -17,6 +17,7 @@ use super::{
     Error, Store,
     newcomers::{Newcomer, Stored},
 };
+use crate::breaking::{self, Fault};
 
 /// How many devices one that shares a transaction may bring. Larger ones have work enough of their
 /// own.
@@ -87,8 +88,11 @@ impl Store {
     /// does not wait. None: another call was first with its request.
     pub(super) async fn enter(
         &self,
-        newcomer: Newcomer,
+        mut newcomer: Newcomer,
     ) -> Result<(Newcomer, Option<Stored>), Error> {
+        if breaking::on(Fault::RequestForgotten) {
+            newcomer.key = None;
+        }
         if newcomer.devices() > SMALL {
             let stored = self.write_group(std::slice::from_ref(&newcomer)).await?;
             return Ok((newcomer, stored.into_iter().next().flatten()));
@@ -153,10 +157,18 @@ impl Store {
     }
 
     async fn write_group(&self, group: &[Newcomer]) -> Result<Vec<Option<Stored>>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let stored = self.store_newcomers(&mut tx, group).await?;
-        tx.commit().await?;
-        self.bell.ring();
+        if breaking::on(Fault::PromisedUnstored) {
+            tx.rollback().await?;
+            return Ok(stored);
+        }
+        let what = match group.iter().all(|one| one.sealed) {
+            true => "submit",
+            false => "begin-upload",
+        };
+        self.commit(tx, what).await?;
         Ok(stored)
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong, sorted by what to do next.
 
+use super::pool::ReadOnly;
 use crate::domain::{ApplyId, ApplyStatus, Corrupt, apply::Refusal, round::IllegalTransition};
 
 /// Why the store could not do what it was asked.
@@ -84,6 +85,21 @@ pub enum Error {
     Query(#[source] sqlx::Error),
 }
 
+impl Error {
+    /// Whether the server takes no writes: it is a standby, or read-only by a setting.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Unreachable(sqlx::Error::Io(error)) => {
+                error.get_ref().is_some_and(|inner| inner.is::<ReadOnly>())
+            }
+            Self::Unreachable(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code == "25006")
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if passes(&error) {
@@ -94,21 +110,56 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// Codes, or how they begin, of what is no fault of a statement.
+const PASSING: [&str; 10] = [
+    "08",    // the connection is lost
+    "25006", // read-only
+    "25P03", // the transaction was idle for too long
+    "25P04", // the transaction took too long
+    "28",    // no access: somebody is changing it
+    "3D000", // no such database: the address leads elsewhere
+    "40",    // rolled back for the sake of others
+    "53",    // too many connections, or out of room
+    "55P03", // a lock was not to be had in time
+    "57",    // shutting down, starting up, or told to stop the statement
+];
+
 /// Whether an error comes from the state of the server or of the way there.
 fn passes(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
+        // Among others what is read of a connection that ends as it begins, behind a balancer.
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::BeginFailed
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // connection lost, too many connections or out of room, shutting down or starting up,
-            // rolled back for the sake of others, read-only
-            ["08", "53", "57P", "40", "25006"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| PASSING.iter().any(|class| code.starts_with(class))),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_ends_as_it_begins_says_that_the_database_is_away() {
+        // As it is read of a balancer that has no server.
+        let ended = sqlx::Error::Protocol("unexpected response from SSLRequest: 0x00".into());
+
+        assert!(matches!(Error::from(ended), Error::Unreachable(_)));
+    }
+
+    #[test]
+    fn a_server_that_takes_no_writes_is_told_from_one_that_is_away() {
+        let read_only = sqlx::Error::Io(std::io::Error::other(ReadOnly));
+        let away = sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
+
+        assert!(Error::from(read_only).is_read_only());
+        assert!(!Error::from(away).is_read_only());
     }
 }

@@ -1,12 +1,14 @@
 //! What follows for an apply, decided under its lock.
 
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
-use super::{Error, counted, visible};
-use crate::domain::{
-    ApplyId, ApplyStatus, Caller, Corrupt, Counts, Outcome, Snapshot,
-    apply::{Rounds, Standing, decide},
+use super::{Error, counted, pool::Tx, visible};
+use crate::{
+    breaking::{self, Fault},
+    domain::{
+        ApplyId, ApplyStatus, Caller, Corrupt, Counts, Outcome, Snapshot,
+        apply::{Rounds, Standing, decide},
+    },
 };
 
 /// How long a passed check is good for. The upstream does not say how long an ApplyId lives; a list
@@ -28,7 +30,7 @@ impl Locked {
     /// Locks an apply until the transaction ends; for a caller, only one that it sees. That of
     /// another tenant is not even waited for.
     pub(super) async fn lock(
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Tx<'_>,
         caller: Option<&Caller>,
         id: ApplyId,
     ) -> Result<Self, Error> {
@@ -45,7 +47,7 @@ impl Locked {
             caller.map(|caller| caller.tenant.as_str()),
             &caller.map(visible::products).unwrap_or_default(),
         )
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?
         .ok_or(Error::NoSuchApply(id))?;
         let counts = Counts::from_array([
@@ -76,22 +78,23 @@ impl Locked {
     /// event if there is something new to see.
     pub(super) async fn follow(
         &mut self,
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Tx<'_>,
         mut changed: bool,
     ) -> Result<Snapshot, Error> {
         let rounds = sqlx::query_as!(
             Rounds,
             r#"SELECT count(*) FILTER (WHERE NOT accepted
-                                           AND phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT')) AS "checking!",
+                                           AND phase IN ('CHECK', 'CHECKING', 'CHECK_IMPORT',
+                                                         'LOOKUP')) AS "checking!",
                       count(*) FILTER (WHERE phase = 'HELD') AS "held!",
                       count(*) FILTER (WHERE accepted AND phase NOT IN ('UNRESOLVED', 'ENDED')) AS "moving!"
                FROM rounds WHERE apply_id = $1"#,
             self.id.0,
         )
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
         let decision = decide(&self.standing, rounds);
-        if decision.release {
+        if decision.release || !self.standing.sealed && breaking::on(Fault::SealNotAwaited) {
             release(tx, self.id).await?;
         }
         if decision.status != self.standing.status {
@@ -109,7 +112,7 @@ impl Locked {
     }
 
     /// The devices that are still open were not sent and will not be, nor will those that failed.
-    async fn cancel_the_rest(&mut self, tx: &mut Transaction<'_, Postgres>) -> Result<(), Error> {
+    async fn cancel_the_rest(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
         sqlx::query!(
             r#"UPDATE chunks
                SET outcomes = array_replace(array_replace(outcomes, 'P', 'X'), 'V', 'X'),
@@ -118,7 +121,7 @@ impl Locked {
                  AND (secrets IS NOT NULL OR outcomes && ARRAY['P', 'V']::"char"[])"#,
             self.id.0,
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
         self.standing
             .counts
@@ -130,12 +133,12 @@ impl Locked {
     }
 
     /// The apply as of its latest event, which is how it still stands.
-    async fn snapshot(&self, tx: &mut Transaction<'_, Postgres>) -> Result<Snapshot, Error> {
+    async fn snapshot(&self, tx: &mut Tx<'_>) -> Result<Snapshot, Error> {
         let row = sqlx::query!(
             "SELECT revision, updated_at FROM applies WHERE apply_id = $1",
             self.id.0,
         )
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
         Ok(self.standing_at(row.revision, row.updated_at))
     }
@@ -151,8 +154,30 @@ impl Locked {
         }
     }
 
+    /// Has the next event take the revision of the one before, or leave one out.
+    async fn falsify_revision(&self, tx: &mut Tx<'_>) -> Result<(), Error> {
+        let by = match () {
+            () if breaking::on(Fault::RevisionRepeated) => -1,
+            () if breaking::on(Fault::RevisionSkipped) => 1,
+            () => return Ok(()),
+        };
+        sqlx::query(
+            r#"WITH gone AS (
+                   DELETE FROM events AS e USING applies AS a
+                   WHERE a.apply_id = $1 AND e.apply_id = $1 AND e.revision = a.revision AND $2 < 0
+               )
+               UPDATE applies SET revision = revision + $2 WHERE apply_id = $1 AND revision > 1"#,
+        )
+        .bind(self.id.0)
+        .bind(by)
+        .execute(&mut *tx)
+        .await?;
+        Ok(())
+    }
+
     /// Writes the apply as it stands now, and the same as its next event.
-    async fn write_event(&self, tx: &mut Transaction<'_, Postgres>) -> Result<Snapshot, Error> {
+    async fn write_event(&self, tx: &mut Tx<'_>) -> Result<Snapshot, Error> {
+        self.falsify_revision(tx).await?;
         let row = sqlx::query!(
             r#"WITH was AS (
                    SELECT * FROM applies WHERE apply_id = $1
@@ -194,7 +219,7 @@ impl Locked {
             self.standing.sealed,
             self.standing.counts.total(),
         )
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
         let counts_before: Option<[i32; 7]> = row.counts_before.try_into().ok();
         let before = counts_before
@@ -208,10 +233,7 @@ impl Locked {
 }
 
 /// Accepts the held rounds of an apply. Their turn stays that of the request that set them going.
-pub(super) async fn release(
-    tx: &mut Transaction<'_, Postgres>,
-    apply: ApplyId,
-) -> Result<(), Error> {
+pub(super) async fn release(tx: &mut Tx<'_>, apply: ApplyId) -> Result<(), Error> {
     sqlx::query!(
         r#"UPDATE rounds
            SET accepted = true, due_at = now(), attempts = 0, setbacks = 0, failing_since = NULL,
@@ -231,7 +253,7 @@ pub(super) async fn release(
         apply.0,
         CHECK_GOOD_FOR_SECONDS,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

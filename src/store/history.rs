@@ -1,9 +1,8 @@
 //! What happened to an apply: its events and the calls made for it.
 
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
-use super::{Error, Store, events::EventRow, read};
+use super::{Error, Store, events::EventRow, pool::Tx, read};
 use crate::domain::{Apply, ApplyId, Caller, Snapshot};
 
 /// One thing that happened.
@@ -66,11 +65,11 @@ impl Store {
         after: Option<Moment>,
         limit: u32,
     ) -> Result<(Apply, Snapshot, Vec<Entry>), Error> {
-        let mut tx = self
-            .pool
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection
             .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await?;
-        let (apply, now) = read::apply(&mut *tx, caller, id)
+        let (apply, now) = read::apply(&mut tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
         let mut entries = events(&mut tx, id, after, limit).await?;
@@ -83,7 +82,7 @@ impl Store {
 }
 
 async fn events(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     id: ApplyId,
     after: Option<Moment>,
     limit: u32,
@@ -102,7 +101,7 @@ async fn events(
         after.map(|moment| moment.number),
         i64::from(limit),
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -119,7 +118,7 @@ async fn events(
 }
 
 async fn calls(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     id: ApplyId,
     after: Option<Moment>,
     limit: u32,
@@ -137,7 +136,7 @@ async fn calls(
         after.map(|moment| moment.number),
         i64::from(limit),
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     Ok(rows
         .into_iter()

@@ -31,12 +31,15 @@ mod members;
 mod newcomers;
 mod pages;
 mod permits;
+mod pool;
 mod products;
 mod queue;
 mod quotas;
 mod read;
+mod reconcile;
 mod record;
 mod requests;
+mod restored;
 mod retention;
 mod retry;
 mod rewrap;
@@ -48,11 +51,9 @@ mod waiting;
 
 use std::time::Duration;
 
-use sqlx::{
-    Connection as _, PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{migrate::Migrator, postgres::PgConnectOptions};
+
+use self::pool::Pool;
 
 pub use audit::Entry as AuditEntry;
 pub use bell::{Bell, Listener};
@@ -68,10 +69,13 @@ pub use list::Filter;
 pub use members::{Brought, Members, Sealed};
 pub use pages::{Finding, Pages};
 pub use permits::Permits;
+pub use pool::Connection;
 pub use products::KnownProduct;
 pub use quotas::Use;
 pub use read::{DeviceRow, DevicesOfChunk, DevicesPage};
+pub use reconcile::Woken;
 pub use record::{CallMade, Record};
+pub use restored::Marked;
 pub use retention::Retention;
 pub use rewrap::WrappedKey;
 pub use state::{Connections, LaneState, State};
@@ -80,9 +84,8 @@ pub use upload::Upload;
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
-/// For how long a connection that was given back, and answered then, is taken again without being
-/// asked whether it still lives. Asking costs a round trip, as much as a small statement does.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// How long a statement may take, unless something else is said.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How to reach the database.
 #[derive(Clone, clap::Args)]
@@ -95,6 +98,12 @@ pub struct Options {
     /// Connections to the database, besides the one that listens
     #[arg(long, env = "REGISTRAR_DATABASE_CONNECTIONS", default_value_t = 16)]
     pub database_connections: u32,
+
+    /// How long the database may take over a statement. After it the connection is closed, and the
+    /// database counts as away
+    #[arg(long, env = "REGISTRAR_DATABASE_TIMEOUT", default_value = "15s",
+          value_parser = humantime::parse_duration)]
+    pub database_timeout: Duration,
 
     /// The name of the upstream account whose quotas are used. Replicas with one name share quotas
     #[arg(long, env = "REGISTRAR_ACCOUNT", default_value = "default")]
@@ -113,6 +122,7 @@ impl std::fmt::Debug for Options {
         f.debug_struct("Options")
             .field("database_url", &self.database_url.as_ref().map(|_| "***"))
             .field("database_connections", &self.database_connections)
+            .field("database_timeout", &self.database_timeout)
             .field("account", &self.account)
             .field("max_queued_devices", &self.max_queued_devices)
             .finish()
@@ -122,9 +132,9 @@ impl std::fmt::Debug for Options {
 /// The database, and the bell that says that it holds something new.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
-    /// The one connection that listens; it is in use for good.
-    listening: PgPool,
+    pool: Pool,
+    /// How to reach the database, for the connection that listens.
+    connect: PgConnectOptions,
     account: String,
     bell: Bell,
     queue: queue::Queue,
@@ -137,27 +147,23 @@ pub struct Store {
 impl Store {
     /// A store that connects when it is first used. It takes any number of devices.
     pub fn new(connect: PgConnectOptions, connections: u32, account: &str) -> Self {
-        let pool = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(Duration::from_secs(5))
-                .test_before_acquire(false)
-                .before_acquire(|connection, it| {
-                    Box::pin(async move {
-                        Ok(it.idle_for < TRUSTED_FOR || connection.ping().await.is_ok())
-                    })
-                })
-                .connect_lazy_with(connect.clone())
-        };
         Self {
-            pool: pool(connections),
-            listening: pool(1),
+            pool: Pool::new(connect.clone(), connections, PATIENCE),
+            connect,
             account: account.to_owned(),
             bell: Bell::default(),
             queue: queue::Queue::default(),
             door: door::Door::default(),
             max_queued: i64::MAX,
             blocking: Blocking::default(),
+        }
+    }
+
+    /// The same, giving a statement so long.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            pool: self.pool.with_patience(patience),
+            ..self
         }
     }
 
@@ -176,7 +182,7 @@ impl Store {
 
     /// Brings the schema up to date.
     pub async fn migrate(&self) -> Result<(), Error> {
-        MIGRATOR.run(&self.pool).await.map_err(Error::Migrate)
+        MIGRATOR.run(self.pool.raw()).await.map_err(Error::Migrate)
     }
 
     /// Refuses a database whose schema is older than this program needs.
@@ -212,7 +218,7 @@ impl Store {
     /// Closes all connections.
     pub async fn close(&self) {
         self.door.close().await;
-        tokio::join!(self.pool.close(), self.listening.close());
+        self.pool.raw().close().await;
     }
 }
 

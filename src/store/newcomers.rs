@@ -1,13 +1,14 @@
 //! Applies as they are stored first: as many as came together, in statements whose number does not
 //! depend on theirs.
 
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 use super::{
     Error, Store,
     chunk::{Reasons, place},
-    counted, labels, literal, seconds,
+    counted, labels, literal,
+    pool::Tx,
+    seconds,
 };
 use crate::domain::{
     Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Outcome, RequestKey, Snapshot,
@@ -126,7 +127,7 @@ impl Store {
     /// stored, or none if another call was first with its request, which has committed by then.
     pub(super) async fn store_newcomers(
         &self,
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Tx<'_>,
         newcomers: &[Newcomer],
     ) -> Result<Vec<Option<Stored>>, Error> {
         let stored = self.insert_applies(tx, newcomers).await?;
@@ -151,7 +152,7 @@ impl Store {
 
     async fn insert_applies(
         &self,
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Tx<'_>,
         newcomers: &[Newcomer],
     ) -> Result<Vec<Option<Stored>>, Error> {
         fn column<'a, T>(all: &'a [Newcomer], of: impl Fn(&'a Newcomer) -> T) -> Vec<T> {
@@ -225,7 +226,7 @@ impl Store {
             &column(newcomers, |one| one.detail.as_str()) as &[&str],
             Act::Submit.as_str(),
         )
-        .fetch_all(&mut **tx)
+        .fetch_all(&mut *tx)
         .await?;
         let mut stored = vec![None; newcomers.len()];
         for row in rows {
@@ -241,7 +242,7 @@ impl Store {
     /// request that began the apply, or of now for what comes later than that.
     pub(super) async fn insert_chunks(
         &self,
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Tx<'_>,
         chunks: &[(ApplyId, &NewChunk)],
     ) -> Result<(), Error> {
         fn column<'a, T>(
@@ -299,7 +300,7 @@ impl Store {
             &column(chunks, |chunk| chunk.sealed.as_deref()) as &[Option<&[u8]>],
             seconds(TURN),
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
         Ok(())
     }

@@ -1,9 +1,7 @@
 //! What is learnt page by page: result pages, and devices looked up. Collected in tables that are only
 //! appended to, and folded into the chunks once.
 
-use sqlx::{Postgres, Transaction};
-
-use super::{Claim, Error, Store};
+use super::{Claim, Error, Store, pool::Tx};
 use crate::domain::{Corrupt, Ordinal};
 
 /// What a step read of a round's result pages.
@@ -57,7 +55,7 @@ impl Finding {
 
 impl Pages {
     /// How many are read or passed by after this, of so many before it.
-    pub(super) fn after(&self, before: i32) -> i32 {
+    pub(crate) fn after(&self, before: i32) -> i32 {
         match self {
             Self::Kept => before,
             Self::Read(_) | Self::LookedUp(_) => before + 1,
@@ -67,11 +65,7 @@ impl Pages {
     }
 
     /// Keeps what was read, or forgets it once it is folded.
-    pub(super) async fn write(
-        &self,
-        tx: &mut Transaction<'_, Postgres>,
-        claim: &Claim,
-    ) -> Result<(), Error> {
+    pub(super) async fn write(&self, tx: &mut Tx<'_>, claim: &Claim) -> Result<(), Error> {
         match self {
             Self::Kept | Self::Passed(_) => Ok(()),
             Self::Read(names) => insert_page(tx, claim, names).await,
@@ -112,11 +106,7 @@ impl Store {
     }
 }
 
-async fn insert_page(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    names: &[String],
-) -> Result<(), Error> {
+async fn insert_page(tx: &mut Tx<'_>, claim: &Claim, names: &[String]) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO listed (apply_id, round_no, page, names) VALUES ($1, $2, $3, $4)",
         claim.apply.0,
@@ -124,13 +114,13 @@ async fn insert_page(
         claim.page,
         names,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
 async fn insert_found(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     claim: &Claim,
     found: &[(Ordinal, Finding)],
 ) -> Result<(), Error> {
@@ -144,19 +134,19 @@ async fn insert_found(
         &ordinals,
         &letters,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-async fn forget(tx: &mut Transaction<'_, Postgres>, claim: &Claim) -> Result<(), Error> {
+async fn forget(tx: &mut Tx<'_>, claim: &Claim) -> Result<(), Error> {
     sqlx::query!(
         r#"WITH pages AS (DELETE FROM listed WHERE apply_id = $1 AND round_no = $2)
            DELETE FROM looked_up WHERE apply_id = $1 AND round_no = $2"#,
         claim.apply.0,
         claim.round_no,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

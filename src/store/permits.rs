@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Error, Store, seconds};
-use crate::domain::Lane;
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::Lane,
+};
 
 /// How much a lane slows down at most.
 const SLOWEST: f64 = 16.0;
@@ -32,6 +35,13 @@ impl Store {
         lead: Duration,
         slack: Duration,
     ) -> Result<Permits, Error> {
+        if breaking::on(Fault::PermitUncounted) {
+            return Ok(Permits {
+                first_in: lead,
+                spacing,
+                count,
+            });
+        }
         let row = sqlx::query!(
             r#"
             INSERT INTO lanes AS l (account, action, next_slot)
@@ -54,6 +64,7 @@ impl Store {
         )
         .fetch_one(&self.pool)
         .await?;
+        breaking::point_of(Point::PermitsTaken, lane.as_str());
         let spacing = spacing.mul_f64(row.slowed);
         let first_in = row.end_in - seconds(slack) - seconds(spacing) * f64::from(count);
         Ok(Permits {
@@ -83,6 +94,7 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
+        breaking::point_of(Point::SlowedDown, lane.as_str());
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, Store};
+use crate::breaking::{self, Point};
 
 /// A product as it was last looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
+        breaking::point(Point::ProductLearnt);
         Ok(())
     }
 }

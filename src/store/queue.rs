@@ -65,7 +65,7 @@ impl Queue {
 impl Store {
     /// Refuses so many more devices if the queue would hold more than it may with them.
     pub(super) async fn admit(&self, devices: usize) -> Result<(), Error> {
-        if devices == 0 {
+        if devices == 0 || self.max_queued == i64::MAX {
             return Ok(());
         }
         if self.queue.wants_count() {

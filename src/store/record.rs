@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use sqlx::{PgExecutor, Postgres, Transaction};
+use sqlx::PgExecutor;
 
-use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, seconds};
-use crate::domain::{
-    Lane, Ordinal, Outcome,
-    round::{Change, Part, Phase, Settle},
-    waiting::FailureScope,
+use super::{Claim, Error, Pages, Store, blocks, chunk::Fold, follow::Locked, pool::Tx, seconds};
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::{
+        Lane, Ordinal, Outcome,
+        round::{Change, Part, Phase, Settle},
+        waiting::FailureScope,
+    },
 };
 
 /// An upstream call that a step made.
@@ -69,7 +72,7 @@ impl Record {
     const ASK_AGAIN: Duration = Duration::from_secs(5);
 
     /// The same for an apply that is being cancelled.
-    fn when_cancelling(self) -> Self {
+    pub(crate) fn when_cancelling(self) -> Self {
         let waits = self.change.round.phase == Phase::Register && self.intent_open;
         Self {
             due_in: if waits {
@@ -80,6 +83,50 @@ impl Record {
             change: self.change.when_cancelling(self.intent_open),
             ..self
         }
+    }
+
+    /// Whether the apply may look different, or go on, because of this.
+    pub(crate) fn moves_the_apply(&self) -> bool {
+        self.change.settle != Settle::Nothing
+            || !self.change.parts.is_empty()
+            || matches!(
+                self.change.round.phase,
+                // Where it would go on, unless it is being cancelled.
+                Phase::Check
+                    | Phase::Register
+                    | Phase::CheckImport
+                    | Phase::Import
+                    | Phase::Held
+                    | Phase::Unresolved
+                    | Phase::Ended
+            )
+    }
+
+    /// Whether the round keeps the intent of a request that may be under way.
+    pub(crate) fn keeps_the_intent(&self) -> bool {
+        let round = &self.change.round;
+        let registering = matches!(
+            round.phase,
+            Phase::Register | Phase::Registering | Phase::Unknown | Phase::Unresolved
+        );
+        let importing = matches!(
+            round.phase,
+            Phase::Importing
+                | Phase::Creating
+                | Phase::Imported
+                | Phase::ListImported
+                | Phase::Lookup
+        );
+        self.intent_open && (registering || importing && round.import)
+    }
+
+    /// Whether the round has passed its check with this.
+    pub(crate) fn passes_the_check(&self, before: Phase) -> bool {
+        matches!(before, Phase::Checking | Phase::CheckImport)
+            && matches!(
+                self.change.round.phase,
+                Phase::Held | Phase::Register | Phase::Import
+            )
     }
 }
 
@@ -94,15 +141,19 @@ impl Store {
         open: &[Ordinal],
         record: &Record,
     ) -> Result<(), Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
+        if breaking::on(Fault::FenceIgnored) {
+            take_back(&mut tx, claim).await?;
+        }
         let mut settled = false;
-        if moves_the_apply(&record.change) {
+        if record.moves_the_apply() {
             let mut apply = Locked::lock(&mut tx, None, claim.apply).await?;
             let record = &match apply.standing.cancelling {
                 true => record.clone().when_cancelling(),
                 false => record.clone(),
             };
-            update_round(&mut *tx, claim, record, created(open, record)).await?;
+            update_round(&mut tx, claim, record, created(open, record)).await?;
             let changed = fold(open, &record.change.settle)
                 .write(&mut tx, apply.id, &mut apply.standing.counts)
                 .await?;
@@ -110,7 +161,7 @@ impl Store {
             apply.follow(&mut tx, changed).await?;
             settled = apply.standing.status.is_settled();
         } else {
-            update_round(&mut *tx, claim, record, None).await?;
+            update_round(&mut tx, claim, record, None).await?;
         }
         record.pages.write(&mut tx, claim).await?;
         let mut blocks_changed = false;
@@ -122,7 +173,9 @@ impl Store {
         if settled {
             blocks::lift_unwaited(&mut tx, claim.apply).await?;
         }
+        breaking::point_of(Point::StepWritten, claim.lane.as_str());
         tx.commit().await?;
+        breaking::point_of(Point::StepCommitted, claim.lane.as_str());
         // A poll that came too early is nobody's news.
         if record.change.round != claim.round || blocks_changed {
             self.bell.ring();
@@ -131,21 +184,20 @@ impl Store {
     }
 }
 
-/// Whether an apply may look different, or go on, because of this.
-fn moves_the_apply(change: &Change) -> bool {
-    change.settle != Settle::Nothing
-        || !change.parts.is_empty()
-        || matches!(
-            change.round.phase,
-            // Where it would go on, unless it is being cancelled.
-            Phase::Check
-                | Phase::Register
-                | Phase::CheckImport
-                | Phase::Import
-                | Phase::Held
-                | Phase::Unresolved
-                | Phase::Ended
-        )
+/// Takes the lease of a round from whoever has it.
+async fn take_back(tx: &mut Tx<'_>, claim: &Claim) -> Result<(), Error> {
+    sqlx::query(
+        r#"UPDATE rounds SET lease = $3, due_at = coalesce(due_at, now()),
+                             phase = CASE WHEN due_at IS NULL THEN $4 ELSE phase END
+           WHERE apply_id = $1 AND round_no = $2"#,
+    )
+    .bind(claim.apply.0)
+    .bind(claim.round_no)
+    .bind(claim.token)
+    .bind(claim.round.phase.as_str())
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
 }
 
 fn fold<'a>(open: &[Ordinal], settle: &'a Settle) -> Fold<'a> {
@@ -188,17 +240,6 @@ async fn update_round(
 ) -> Result<(), Error> {
     let round = &record.change.round;
     let rests = round.phase.lane().is_none();
-    let passed = matches!(claim.round.phase, Phase::Checking | Phase::CheckImport)
-        && matches!(round.phase, Phase::Held | Phase::Register | Phase::Import);
-    let registering = matches!(
-        round.phase,
-        Phase::Register | Phase::Registering | Phase::Unknown | Phase::Unresolved
-    );
-    let importing = matches!(
-        round.phase,
-        Phase::Importing | Phase::Creating | Phase::Imported | Phase::ListImported | Phase::Lookup
-    );
-    let intent_open = record.intent_open && (registering || importing && round.import);
     let done = sqlx::query!(
         r#"UPDATE rounds
            SET phase = $4, upstream_apply_id = $5, nameless = $6, attempts = $7, lease = NULL,
@@ -225,8 +266,8 @@ async fn update_round(
         seconds(record.due_in),
         record.expected_in.map(seconds),
         record.asked,
-        passed,
-        intent_open,
+        record.passes_the_check(claim.round.phase),
+        record.keeps_the_intent(),
         record.pages.after(claim.page),
         record.setbacks,
         // What is refused goes behind the others, so that the next probe is another's.
@@ -248,11 +289,7 @@ async fn update_round(
 
 /// Rounds that take over some of a round's devices. The first has its turn, and the others theirs
 /// after it, so that many of them do not hold up everyone.
-async fn insert_parts(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    parts: &[Part],
-) -> Result<(), Error> {
+async fn insert_parts(tx: &mut Tx<'_>, claim: &Claim, parts: &[Part]) -> Result<(), Error> {
     for (n, part) in parts.iter().enumerate() {
         sqlx::query!(
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
@@ -272,17 +309,13 @@ async fn insert_parts(
             seconds(super::newcomers::TURN * n as u32),
             Phase::first(claim.round.import).as_str(),
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(())
 }
 
-async fn insert_call(
-    tx: &mut Transaction<'_, Postgres>,
-    claim: &Claim,
-    call: &CallMade,
-) -> Result<(), Error> {
+async fn insert_call(tx: &mut Tx<'_>, claim: &Claim, call: &CallMade) -> Result<(), Error> {
     sqlx::query!(
         r#"INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
                               result, message, request_id, scope, judged)
@@ -299,7 +332,7 @@ async fn insert_call(
         call.scope.map(FailureScope::as_str),
         call.judged,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

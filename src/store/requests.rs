@@ -3,10 +3,11 @@
 //! An answer is one event of one apply. It is written in the transaction that does what was asked,
 //! so that either both are there after a crash or neither is.
 
-use sqlx::{Postgres, Transaction};
-
-use super::{Error, Store, read};
-use crate::domain::{Apply, ApplyId, Caller, RequestKey, Snapshot};
+use super::{Error, Store, pool::Tx, read};
+use crate::{
+    breaking::{self, Fault, Point},
+    domain::{Apply, ApplyId, Caller, RequestKey, Snapshot},
+};
 
 impl Store {
     /// What the content of a request was remembered by, if it was.
@@ -32,6 +33,9 @@ impl Store {
         key: Option<&RequestKey>,
     ) -> Result<Option<(Apply, Snapshot)>, Error> {
         let Some(key) = key else { return Ok(None) };
+        if breaking::on(Fault::RequestForgotten) {
+            return Ok(None);
+        }
         let row = sqlx::query!(
             r#"SELECT fingerprint, apply_id, revision FROM requests
                WHERE tenant = $1 AND request_id = $2"#,
@@ -60,23 +64,47 @@ impl Store {
     }
 
     /// Commits what was done for a request, and its answer with it. If the same request was
-    /// answered meanwhile, nothing is committed and the answer is that one.
+    /// answered meanwhile, nothing is committed and none is returned.
     pub(super) async fn commit_answer(
         &self,
-        mut tx: Transaction<'_, Postgres>,
+        mut tx: Tx<'_>,
+        what: &str,
         caller: &Caller,
         key: Option<&RequestKey>,
         answer: (Apply, Snapshot),
-    ) -> Result<(Apply, Snapshot), Error> {
+    ) -> Result<Option<(Apply, Snapshot)>, Error> {
         if let Some(key) = key
             && !remember(&mut tx, caller, key, answer.0.id, answer.1.revision).await?
         {
             tx.rollback().await?;
-            return self.answer_of_the_first(caller, key).await;
+            return Ok(None);
         }
+        self.commit(tx, what).await?;
+        Ok(Some(answer))
+    }
+
+    /// The answer that was committed, or that of whoever was first. The caller holds no connection:
+    /// this takes one.
+    pub(super) async fn answer_or_first(
+        &self,
+        caller: &Caller,
+        key: Option<&RequestKey>,
+        committed: Option<(Apply, Snapshot)>,
+    ) -> Result<(Apply, Snapshot), Error> {
+        match (committed, key) {
+            (None, Some(key)) => self.answer_of_the_first(caller, key).await,
+            (committed, _) => committed.ok_or(Error::RequestLost),
+        }
+    }
+
+    /// Commits what a caller asked for, and rings.
+    pub(super) async fn commit(&self, tx: Tx<'_>, what: &str) -> Result<(), Error> {
+        breaking::point_of(Point::RequestWritten, what);
         tx.commit().await?;
+        breaking::point_of(Point::RequestCommitted, what);
         self.bell.ring();
-        Ok(answer)
+        breaking::point_of(Point::RequestAnswering, what);
+        Ok(())
     }
 
     /// The answer of whoever was first with a request.
@@ -95,12 +123,15 @@ impl Store {
 /// Remembers a request with its answer. False if another transaction was first; it has committed
 /// by then.
 pub(super) async fn remember(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     caller: &Caller,
     key: &RequestKey,
     apply: ApplyId,
     revision: i64,
 ) -> Result<bool, Error> {
+    if breaking::on(Fault::RequestForgotten) {
+        return Ok(true);
+    }
     let done = sqlx::query!(
         r#"INSERT INTO requests (tenant, request_id, fingerprint, apply_id, revision)
            VALUES ($1, $2, $3, $4, $5)
@@ -111,7 +142,7 @@ pub(super) async fn remember(
         apply.0,
         revision,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }

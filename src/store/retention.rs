@@ -5,11 +5,17 @@ use std::{error::Error as StdError, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Store, seconds};
-use crate::domain::ApplyId;
+use crate::{
+    breaking::{self, Point},
+    domain::ApplyId,
+};
 
 /// Applies looked at in one statement. Each may hold ten chunks, hundreds of calls and as many
 /// events, which go with it.
 const BATCH: i64 = 100;
+
+/// How long such a statement may take. Nobody waits for it.
+const AT_LEISURE: Duration = Duration::from_secs(300);
 
 /// How long a block that was lifted is remembered: longer than any wait that it could have held up
 /// is likely to last.
@@ -170,8 +176,11 @@ impl Store {
             BATCH,
             seconds(unchanged_for),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.pool.with_patience(AT_LEISURE))
         .await?;
+        if batch.removed > 0 {
+            breaking::point(Point::Removed);
+        }
         Ok(batch)
     }
 

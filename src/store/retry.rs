@@ -2,17 +2,12 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Postgres, Transaction};
-
-use super::{Error, chunk, follow::Locked, newcomers::TURN, seconds};
+use super::{Error, chunk, follow::Locked, newcomers::TURN, pool::Tx, seconds};
 use crate::domain::{ApplyId, CHUNK, Ordinal, Outcome};
 
 /// Makes the failed devices of an apply pending again, without their reasons, in as few rounds as
 /// fit. The rounds are accepted and begin with a check. The unknown ones are asked after first.
-pub(super) async fn reopen_failed(
-    tx: &mut Transaction<'_, Postgres>,
-    locked: &mut Locked,
-) -> Result<(), Error> {
+pub(super) async fn reopen_failed(tx: &mut Tx<'_>, locked: &mut Locked) -> Result<(), Error> {
     ask_again(tx, locked.id).await?;
     let failed = devices_with(tx, locked.id, Outcome::Failed).await?;
     chunk::forget_reasons(tx, locked.id, &failed).await?;
@@ -21,7 +16,7 @@ pub(super) async fn reopen_failed(
            WHERE apply_id = $1 AND outcomes && ARRAY['F']::"char"[]"#,
         locked.id.0,
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     locked
         .standing
@@ -41,7 +36,7 @@ pub(super) async fn reopen_failed(
             ordinals.len() as i32,
             seconds(TURN * n as u32),
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(())
@@ -49,16 +44,20 @@ pub(super) async fn reopen_failed(
 
 /// Has the rounds whose devices nobody could tell of asked after once more, from the start of the
 /// time that they have for it. They are about those devices alone: others of their first sets may
-/// have failed, and are about to go into rounds of their own.
-async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result<(), Error> {
-    let unknown = devices_with(tx, apply, Outcome::Unknown).await?;
+/// have failed, and are for rounds of their own. Returns how many rounds are asked after.
+pub(super) async fn ask_again(tx: &mut Tx<'_>, apply: ApplyId) -> Result<u64, Error> {
     let rounds = sqlx::query!(
         r#"SELECT round_no, chunk_no, ordinals FROM rounds
            WHERE apply_id = $1 AND phase = 'UNRESOLVED' ORDER BY round_no FOR UPDATE"#,
         apply.0,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
+    if rounds.is_empty() {
+        return Ok(0);
+    }
+    let unknown = devices_with(tx, apply, Outcome::Unknown).await?;
+    let asked = rounds.len() as u64;
     for round in rounds {
         let listed: HashSet<Ordinal> = round.ordinals.into_iter().flatten().collect();
         let theirs: Vec<Ordinal> = unknown
@@ -68,7 +67,7 @@ async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
             .collect();
         sqlx::query!(
             r#"UPDATE rounds
-               -- Without a number there is no status to ask for; only an import comes to that.
+               -- Without a number there is no status to ask for.
                SET phase = CASE WHEN upstream_apply_id IS NULL THEN 'LOOKUP' ELSE 'UNKNOWN' END,
                    page = 0, chunk_no = NULL, ordinals = $3, due_at = now(),
                    asked_at = now(), expected_at = now(), turn_at = now(), attempts = 0,
@@ -78,15 +77,15 @@ async fn ask_again(tx: &mut Transaction<'_, Postgres>, apply: ApplyId) -> Result
             round.round_no,
             &theirs,
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
-    Ok(())
+    Ok(asked)
 }
 
 /// The devices of an apply that have an outcome, rising.
 async fn devices_with(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx<'_>,
     apply: ApplyId,
     outcome: Outcome,
 ) -> Result<Vec<Ordinal>, Error> {
@@ -96,7 +95,7 @@ async fn devices_with(
         apply.0,
         outcome.letter(),
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     let devices = rows
         .into_iter()

@@ -1,7 +1,10 @@
 //! Data keys, whose seal changes with the master keys.
 
 use super::{Error, Store};
-use crate::domain::ApplyId;
+use crate::{
+    breaking::{self, Point},
+    domain::ApplyId,
+};
 
 /// The data key of an apply, sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,7 @@ impl Store {
         let ids: Vec<i64> = keys.iter().map(|(old, _)| old.apply.0).collect();
         let old: Vec<&[u8]> = keys.iter().map(|(old, _)| old.wrapped.as_slice()).collect();
         let new: Vec<&[u8]> = keys.iter().map(|(_, new)| new.as_slice()).collect();
+        breaking::point(Point::Rewrapping);
         let done = sqlx::query!(
             r#"UPDATE applies AS a SET data_key = k.new
                FROM (SELECT apply_id, k.old, k.new
@@ -58,6 +62,7 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
+        breaking::point(Point::Rewrapped);
         Ok(done.rows_affected())
     }
 }

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, Postgres, pool::PoolConnection};
-
-use super::{Error, Store, seconds};
+use super::{Connection, Error, Store, seconds};
 use crate::domain::{ApplyStatus, Lane, Phase, waiting::FailureScope};
 
 /// From when on a due round is overdue. A full lane has rounds that wait for some seconds.
@@ -60,26 +58,27 @@ pub struct Connections {
 
 impl Store {
     /// A connection out of the pool, as every query takes one.
-    pub async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
-        Ok(self.pool.acquire().await?)
+    pub async fn connection(&self) -> Result<Connection, Error> {
+        Ok(self.pool.connection().await?)
     }
 
     /// How many connections there are.
     pub fn connections(&self) -> Connections {
-        let idle = self.pool.num_idle() as u32;
+        let pool = self.pool.raw();
+        let idle = pool.num_idle() as u32;
         Connections {
-            used: self.pool.size().saturating_sub(idle),
+            used: pool.size().saturating_sub(idle),
             idle,
-            most: self.pool.options().get_max_connections(),
+            most: pool.options().get_max_connections(),
         }
     }
 
     /// The state as of now.
-    pub async fn state(&self, mut on: PoolConnection<Postgres>) -> Result<State, Error> {
+    pub async fn state(&self, mut on: Connection) -> Result<State, Error> {
         let mut tx = on.begin().await?;
         // Whoever asks does not wait for longer, and a plan gone wrong is not left to run.
         sqlx::query("SET LOCAL statement_timeout = '2s'")
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         let under_way = sqlx::query!(
             r#"SELECT status, count(*) AS "applies!",
@@ -92,7 +91,7 @@ impl Store {
                GROUP BY status"#,
             self.account,
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         let waiting = sqlx::query!(
             r#"SELECT status, count(*) AS "applies!" FROM applies
@@ -100,7 +99,7 @@ impl Store {
                GROUP BY status"#,
             self.account,
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         let rounds = sqlx::query!(
             r#"SELECT phase, count(*) AS "rounds!" FROM rounds
@@ -110,7 +109,7 @@ impl Store {
                WHERE account = $1 AND phase = 'UNRESOLVED'"#,
             self.account,
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         let lanes = sqlx::query!(
             r#"SELECT l.action, slowdown(l.slowed, l.throttled_at) AS "slowed!",
@@ -127,14 +126,14 @@ impl Store {
             self.account,
             seconds(OVERDUE),
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         let blocks = sqlx::query!(
             r#"SELECT scope, count(*) AS "blocks!" FROM blocks
                WHERE account = $1 AND lifted_at IS NULL GROUP BY scope"#,
             self.account,
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         tx.rollback().await?;
 

@@ -3,10 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{Postgres, Transaction};
-
-use super::{AuditEntry, Error, Store, audit, follow::Locked, newcomers::Newcomer, read};
+use super::{AuditEntry, Error, Store, audit, follow::Locked, newcomers::Newcomer, pool::Tx, read};
 use crate::{
+    breaking::{self, Fault},
     domain::{
         Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Ordinal, RequestKey, Snapshot,
         caller::Act,
@@ -81,7 +80,8 @@ impl Store {
         caller: &Caller,
         id: ApplyId,
     ) -> Result<(Upload, Apply, Snapshot), Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let locked = Locked::lock(&mut tx, Some(caller), id).await?;
         if locked.standing.cancelling {
             return Err(Error::UploadCancelled(id));
@@ -92,16 +92,16 @@ impl Store {
                 "UPDATE applies SET uploads = uploads + 1 WHERE apply_id = $1 RETURNING uploads",
                 id.0,
             )
-            .fetch_one(&mut *tx)
+            .fetch_one(&mut tx)
             .await?;
             let stored = locked.standing.counts.total();
             let detail = format!("an upload, taken over from device {stored} on");
-            audit::write(&mut *tx, &entry(caller, id, &detail)).await?;
+            audit::write(&mut tx, &entry(caller, id, &detail)).await?;
         }
-        let (apply, now) = read::apply(&mut *tx, caller, id)
+        let (apply, now) = read::apply(&mut tx, caller, id)
             .await?
             .ok_or(Error::NoSuchApply(id))?;
-        tx.commit().await?;
+        self.commit(tx, "resume-upload").await?;
         Ok((Upload { apply: id, number }, apply, now))
     }
 
@@ -146,7 +146,8 @@ impl Store {
         seal: bool,
     ) -> Result<Snapshot, Error> {
         self.admit(chunk.map_or(0, Chunk::passed)).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.connection().await?;
+        let mut tx = connection.begin().await?;
         let mut locked = locked_for(&mut tx, caller, upload).await?;
         if let Some(chunk) = chunk {
             debug_assert_eq!(chunk.first(), locked.standing.counts.total());
@@ -162,10 +163,10 @@ impl Store {
         let snapshot = locked.follow(&mut tx, true).await?;
         if seal {
             let detail = format!("{} devices, sealed", snapshot.counts.total());
-            audit::write(&mut *tx, &entry(caller, upload.apply, &detail)).await?;
+            audit::write(&mut tx, &entry(caller, upload.apply, &detail)).await?;
         }
-        tx.commit().await?;
-        self.bell.ring();
+        self.commit(tx, if seal { "seal" } else { "append" })
+            .await?;
         Ok(snapshot)
     }
 
@@ -178,7 +179,7 @@ impl Store {
         id: ApplyId,
         names: &HashSet<String>,
     ) -> Result<HashMap<String, Ordinal>, Error> {
-        if names.is_empty() {
+        if names.is_empty() || breaking::on(Fault::DuplicatesKept) {
             return Ok(HashMap::new());
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -219,11 +220,7 @@ impl Store {
 }
 
 /// The apply, locked, if it may be written by this stream.
-async fn locked_for(
-    tx: &mut Transaction<'_, Postgres>,
-    caller: &Caller,
-    upload: Upload,
-) -> Result<Locked, Error> {
+async fn locked_for(tx: &mut Tx<'_>, caller: &Caller, upload: Upload) -> Result<Locked, Error> {
     let apply = upload.apply;
     let locked = Locked::lock(tx, Some(caller), apply).await?;
     if locked.uploads != upload.number {

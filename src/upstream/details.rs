@@ -1,6 +1,7 @@
 //! Devices as the upstream has them: looked up by name, or page by page with their credentials.
 
 use serde::{Deserialize, de::DeserializeOwned};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     domain::DeviceSecret,
@@ -32,6 +33,8 @@ pub struct Found {
     pub name: String,
     pub secret: Option<DeviceSecret>,
     pub iot_id: Option<String>,
+    /// When it was made, in whole seconds or finer.
+    pub created_at: Option<OffsetDateTime>,
 }
 
 /// One page of what an upstream apply created, with what the devices prove themselves by.
@@ -58,6 +61,7 @@ struct Row {
     device_name: Text,
     device_secret: Text,
     iot_id: Text,
+    utc_create: Text,
 }
 
 /// `Data` has no default: an answer without it would read as that nothing exists.
@@ -127,9 +131,15 @@ pub(super) fn details(success: Success<'_>) -> Option<Vec<Found>> {
             name: row.device_name.0?,
             secret: row.device_secret.0.map(DeviceSecret::new),
             iot_id: row.iot_id.0,
+            created_at: row.utc_create.0.as_deref().and_then(moment),
         })
     })
     .collect()
+}
+
+/// A time as the upstream writes it in UTC, such as `2019-06-21T12:31:40.000Z`.
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
 pub(super) fn credentials(success: Success<'_>) -> Option<Credentials> {

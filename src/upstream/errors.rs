@@ -112,13 +112,13 @@ impl Error {
     }
 
     /// A call that may have arrived, and whose answer is no answer.
-    pub(super) fn unclear(message: &str, source: Option<reqwest::Error>) -> Self {
+    pub(crate) fn unclear(message: &str, source: Option<reqwest::Error>) -> Self {
         Self::plain(Verdict::Unclear, message, source)
     }
 
     /// A call that was answered with a code, or with the names of bad devices. `code` and `text`
     /// are fit to be kept.
-    pub(super) fn refused(
+    pub(crate) fn refused(
         http_status: u16,
         code: Option<String>,
         text: Option<String>,

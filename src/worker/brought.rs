@@ -1,11 +1,6 @@
 //! What answers mean for devices that bring their own secrets.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
-
-use time::OffsetDateTime;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     judge::{self, BELIEVED_AFTER, Judged},
@@ -14,9 +9,9 @@ use super::{
     step::backoff,
 };
 use crate::{
-    domain::{DeviceSecret, Ordinal, Reason, ReasonCode, round::Event},
-    store::{Claim, Finding, Members, Pages},
-    upstream::{Answer, Checked, CheckedImport, Error, Found, HUNDRED, Imported, Verdict},
+    domain::{Ordinal, Reason, ReasonCode, round::Event},
+    store::{Claim, Members, Pages},
+    upstream::{Answer, Checked, CheckedImport, Error, Imported, Verdict},
 };
 
 /// Rows on a page of imported devices.
@@ -217,125 +212,6 @@ fn unreadable(error: &Error, claim: &Claim) -> Judged {
             pages: Pages::Forgotten,
             ..Judged::now(Event::ApplyGone)
         },
-    }
-}
-
-/// Whether the answer is the last that a look through the devices needs.
-pub(super) fn is_last(claim: &Claim, members: &Members) -> bool {
-    (claim.page as usize + 1) * HUNDRED >= members.names.len()
-}
-
-/// What the answer to BatchQueryDeviceDetail says of the hundred devices that were looked up, which
-/// leaves out those that do not exist.
-pub(super) fn found(
-    answer: &Answer<Vec<Found>>,
-    claim: &Claim,
-    members: &Members,
-    secrets: &[DeviceSecret],
-    proven_at: Option<OffsetDateTime>,
-) -> Vec<(Ordinal, Finding)> {
-    let Ok(devices) = &answer.outcome else {
-        return Vec::new();
-    };
-    let there: HashMap<&str, Option<&DeviceSecret>> = devices
-        .iter()
-        .map(|device| (device.name.as_str(), device.secret.as_ref()))
-        .collect();
-    // Where letter case tells no names apart, a device answers to another spelling than its own.
-    let asked: HashSet<&str> = members.names.iter().map(String::as_str).collect();
-    let respelt: HashMap<String, Option<&DeviceSecret>> = there
-        .iter()
-        .filter(|(name, _)| !asked.contains(*name))
-        .map(|(name, secret)| (name.to_ascii_lowercase(), *secret))
-        .collect();
-    let absent = match proven_at.is_none_or(|at| answer.at > at) {
-        true => Finding::Absent,
-        false => Finding::NotThere,
-    };
-    let rows = members.ordinals.iter().zip(&members.names).zip(secrets);
-    rows.skip(claim.page as usize * HUNDRED)
-        .take(HUNDRED)
-        .map(|((at, name), ours)| {
-            let found = there.get(name.as_str());
-            let finding = match found.or_else(|| respelt.get(&name.to_ascii_lowercase())) {
-                None => absent,
-                Some(None) => Finding::Secretive,
-                Some(Some(theirs)) if *theirs == ours => Finding::Ours,
-                Some(Some(_)) => Finding::Theirs,
-            };
-            (*at, finding)
-        })
-        .collect()
-}
-
-/// Judges what the look through a round's devices has found: `before`, and by the latest answer.
-pub(super) fn looked_up(
-    answer: &Answer<Vec<Found>>,
-    claim: &Claim,
-    members: &Members,
-    before: Vec<(Ordinal, Finding)>,
-    found: Vec<(Ordinal, Finding)>,
-    proven_at: Option<OffsetDateTime>,
-) -> Judged {
-    if let Err(error) = &answer.outcome {
-        return Judged::failed(error, claim.attempts);
-    }
-    if !is_last(claim, members) {
-        return Judged {
-            pages: Pages::LookedUp(found),
-            ..Judged::wait(Duration::ZERO)
-        };
-    }
-    let all: Vec<_> = before.into_iter().chain(found).collect();
-    let with = |wanted: &[Finding]| {
-        let those = all.iter().filter(|(_, finding)| wanted.contains(finding));
-        those.map(|(at, _)| *at).collect::<Vec<Ordinal>>()
-    };
-    let ours = with(&[Finding::Ours]);
-    let others: Vec<_> = with(&[Finding::Theirs])
-        .into_iter()
-        .map(|at| (at, taken(&answer.request_id)))
-        .collect();
-    let absent = with(&[Finding::Absent, Finding::NotThere]);
-    let unproven = with(&[Finding::NotThere, Finding::Secretive]);
-    let proven = unproven.is_empty();
-    let until_proven = proven_at
-        .and_then(|at| Duration::try_from(at - answer.at).ok())
-        .unwrap_or_default();
-    let waited = claim.asked_ago.unwrap_or_default();
-    let pause = match (proven, with(&[Finding::Secretive]).is_empty()) {
-        (true, _) => Duration::ZERO,
-        // A second later, since dates are whole seconds.
-        (false, true) => Pace::seldom(waited)
-            .max(Duration::from_secs(1))
-            .min(until_proven + Duration::from_secs(1)),
-        (false, false) => Pace::seldom(waited).max(Duration::from_secs(1)),
-    };
-    let judged = match ours.is_empty() && others.is_empty() && !proven {
-        true => Judged::wait(pause),
-        false => Judged::after(
-            pause,
-            Event::LookedUp {
-                ours,
-                others,
-                absent,
-                proven,
-            },
-        ),
-    };
-    Judged {
-        pages: Pages::Forgotten,
-        ..judged
-    }
-}
-
-/// Why a device has failed whose name another one has.
-fn taken(request_id: &Option<String>) -> Reason {
-    Reason {
-        code: ReasonCode::Exists,
-        text: "the product has a device of this name, with another secret".to_owned(),
-        request_id: request_id.clone(),
-        first: None,
     }
 }
 

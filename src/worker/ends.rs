@@ -104,6 +104,17 @@ impl Waits {
         came: Came<'_>,
         judged: Judged,
     ) -> Result<Judged, store::Error> {
+        let answered = async |lane| store.lane_answered_within(lane, LATELY).await;
+        self.end_given(answered, came, judged).await
+    }
+
+    /// The same, given who says whether a lane was answered lately.
+    pub(super) async fn end_given(
+        &self,
+        answered: impl AsyncFnOnce(Lane) -> Result<bool, store::Error>,
+        came: Came<'_>,
+        judged: Judged,
+    ) -> Result<Judged, store::Error> {
         let phase = came.claim.round.phase;
         let waited = came.claim.asked_ago.unwrap_or_default();
         let late = self.timed_out(&came, &judged);
@@ -118,7 +129,7 @@ impl Waits {
                 });
             }
             given_up(&came, &judged, ReasonCode::Blocked)
-        } else if self.is_used_up(store, &came, &judged, late).await? {
+        } else if self.is_used_up(answered, &came, &judged, late).await? {
             given_up(&came, &judged, ReasonCode::UpstreamUnclear)
         } else if late {
             Event::TimedOut
@@ -190,7 +201,7 @@ impl Waits {
     /// nobody is waited for longer: it is not the round's fault.
     async fn is_used_up(
         &self,
-        store: &Store,
+        answered: impl AsyncFnOnce(Lane) -> Result<bool, store::Error>,
         came: &Came<'_>,
         judged: &Judged,
         late: bool,
@@ -209,7 +220,7 @@ impl Waits {
             Phase::Registering | Phase::Unknown if thrown_back => Lane::Register,
             _ => came.lane,
         };
-        store.lane_answered_within(lane, LATELY).await
+        answered(lane).await
     }
 
     /// Whether the upstream has been at it for longer than it may. Without an answer of its own that

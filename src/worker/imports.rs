@@ -6,12 +6,14 @@ use std::error::Error as StdError;
 use super::{
     Worker, brought,
     judge::{self, Judged},
+    step::lost_is_refused,
 };
 use crate::{
+    breaking::{self, Fault},
     domain::{DeviceSecret, Lane, Phase, round::Event},
     lanes::Slot,
     store::{self, Claim, Members},
-    upstream::{self, Answer, HUNDRED, Product, Scope, Stamp, Status, Verdict},
+    upstream::{self, Answer, Product, Scope, Stamp, Status, Verdict},
     vault,
 };
 
@@ -27,7 +29,6 @@ impl Worker {
         match claim.round.phase {
             Phase::CheckImport => self.check_import(claim, slot, product).await,
             Phase::Importing => self.import(claim, slot, product).await,
-            Phase::Lookup => self.look_up(claim, slot, product).await,
             Phase::Imported | Phase::ListImported => {
                 let id = claim.round.upstream_apply.unwrap_or_default();
                 let call = self.upstream.imported(product, id, claim.page as u32 + 1);
@@ -65,6 +66,7 @@ impl Worker {
             | Phase::Unknown
             | Phase::Unresolved
             | Phase::Import
+            | Phase::Lookup
             | Phase::Ended => self.give_back(claim).await,
         }
     }
@@ -115,7 +117,8 @@ impl Worker {
         }
         let window = self.options.upstream_time_window;
         let in_time = judge::may_be_sent_again(self.upstream.now(), &intent, window);
-        if !intent.fresh && (claim.cancelling || !in_time) {
+        // The upstream may not know its nonce any more, of a database that was restored long after.
+        if !intent.fresh && (claim.cancelling || claim.round.restored || !in_time) {
             let lost = Judged::now(brought::lost());
             return self.record(claim, None, lost, None).await;
         }
@@ -129,6 +132,10 @@ impl Worker {
             Err(error) => return self.locked_out(claim, members, &error).await,
         };
         let call = self.upstream.import(product, members.brings(&secrets));
+        let nonce = match breaking::on(Fault::ResendDiffers) {
+            true => uuid::Uuid::new_v4(),
+            false => nonce,
+        };
         let stamp = Stamp {
             nonce,
             date: intent.signed_at,
@@ -144,55 +151,23 @@ impl Worker {
             };
         };
         for_this_apply(&mut answer);
-        let judged = brought::import(&answer, claim, &members, intent.fresh);
+        let judged = match lost_is_refused(&answer) {
+            true => Judged::now(Event::NotRegistered),
+            false => brought::import(&answer, claim, &members, intent.fresh),
+        };
         self.finish(lane, claim, Some(members), judged, answer, |ok| {
             Some(ok.apply_id)
         })
         .await
     }
 
-    /// Looks the next hundred devices of a round up and compares their secrets.
-    async fn look_up(
-        &self,
-        claim: &Claim,
-        slot: Slot,
-        product: Product<'_>,
-    ) -> Result<(), store::Error> {
-        let lane = Lane::Details;
-        let members = self.store.members(claim).await?;
-        let Some(names) = members.names.chunks(HUNDRED).nth(claim.page as usize) else {
-            let nothing = Judged::now(Event::NothingLeft);
-            return self.record(claim, Some(members), nothing, None).await;
-        };
-        let call = self
-            .upstream
-            .details(product, names.iter().map(String::as_str));
-        // Read now, so that a key that is missing costs no call.
-        let secrets = match self.secrets(claim, &members) {
-            Ok(secrets) => secrets,
-            Err(error) => return self.locked_out(claim, members, &error).await,
-        };
-        let Ok(mut answer) = self.send(lane, claim, slot, &call, None).await? else {
-            return self.give_back(claim).await;
-        };
-        self.scrub(claim, told(&mut answer)).await?;
-        let proven_at = claim.intent.map(|intent| {
-            let heard_by = intent.signed_at + self.options.upstream_time_window;
-            heard_by + self.options.waits.create_timeout
-        });
-        let found = brought::found(&answer, claim, &members, &secrets, proven_at);
-        let before = match brought::is_last(claim, &members) {
-            true => self.store.looked_up(claim).await?,
-            false => Vec::new(),
-        };
-        let judged = brought::looked_up(&answer, claim, &members, before, found, proven_at);
-        self.finish(lane, claim, Some(members), judged, answer, |_| None)
-            .await
-    }
-
     /// Cuts the secrets of a round out of what the upstream says in answer to a call that did not
     /// bring them, as far as it is kept. Where they cannot be opened nothing of it is.
-    async fn scrub(&self, claim: &Claim, mut texts: Vec<&mut String>) -> Result<(), store::Error> {
+    pub(super) async fn scrub(
+        &self,
+        claim: &Claim,
+        mut texts: Vec<&mut String>,
+    ) -> Result<(), store::Error> {
         if texts.is_empty() {
             return Ok(());
         }
@@ -224,7 +199,11 @@ impl Worker {
     }
 
     /// The secrets of a round's devices, in their order.
-    fn secrets(&self, claim: &Claim, members: &Members) -> Result<Vec<DeviceSecret>, vault::Error> {
+    pub(super) fn secrets(
+        &self,
+        claim: &Claim,
+        members: &Members,
+    ) -> Result<Vec<DeviceSecret>, vault::Error> {
         let wrapped = claim.data_key.as_deref().ok_or(vault::Error::Damaged)?;
         let key = self.vault.unwrap(wrapped)?;
         let mut secrets = Vec::with_capacity(members.names.len());
@@ -241,7 +220,7 @@ impl Worker {
     }
 
     /// Waits for the key that a round needs, as long as for an upstream that is down.
-    async fn locked_out(
+    pub(super) async fn locked_out(
         &self,
         claim: &Claim,
         members: Members,
@@ -274,7 +253,7 @@ impl Members {
 }
 
 /// What a failure says, which is kept.
-fn told<T>(answer: &mut Answer<T>) -> Vec<&mut String> {
+pub(super) fn told<T>(answer: &mut Answer<T>) -> Vec<&mut String> {
     let error = answer.outcome.as_mut().err();
     error.into_iter().map(|error| &mut error.message).collect()
 }

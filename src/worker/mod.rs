@@ -13,6 +13,9 @@ mod follows;
 mod imports;
 mod judge;
 mod lane;
+mod lookup;
+#[cfg(test)]
+mod model;
 mod pace;
 mod products;
 mod result;

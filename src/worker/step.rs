@@ -3,20 +3,30 @@
 use std::{error::Error as StdError, time::Duration};
 
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::{
     Worker,
     ends::Came,
     follows,
     judge::{self, Judged, Next},
+    pace::Pace,
     result,
 };
 use crate::{
-    domain::{Lane, Phase, SMALL_ROUND, retry::pause_after, round::Event},
+    breaking::{self, Fault},
+    domain::{
+        Lane, Ordinal, Phase, SMALL_ROUND,
+        retry::pause_after,
+        round::{Event, IllegalTransition},
+    },
     lanes::{self, Shown, Slot, TooLate},
     store::{self, CallMade, Claim, Members, Pages, Record},
-    upstream::{Answer, Call, Error, Product, Scope},
+    upstream::{Answer, Call, Error, Product, Scope, Verdict},
 };
+
+/// The pause before a record is stored again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What is left of a lease when a call must have ended, so that its result can be recorded.
 const TO_RECORD: Duration = Duration::from_millis(500);
@@ -35,11 +45,10 @@ impl Worker {
         };
         let id = claim.round.upstream_apply.unwrap_or_default();
         match claim.round.phase {
-            Phase::CheckImport
-            | Phase::Importing
-            | Phase::Imported
-            | Phase::ListImported
-            | Phase::Lookup => self.step_of_import(lane, &claim, slot, product).await,
+            Phase::CheckImport | Phase::Importing | Phase::Imported | Phase::ListImported => {
+                self.step_of_import(lane, &claim, slot, product).await
+            }
+            Phase::Lookup => self.look_up(&claim, slot, product).await,
             Phase::Check => {
                 let members = self.store.members(&claim).await?;
                 if members.names.is_empty() {
@@ -150,7 +159,10 @@ impl Worker {
             };
             return self.record(claim, None, Judged::now(unsent), None).await;
         };
-        let judged = judge::register(&answer, claim, intent.fresh);
+        let judged = match lost_is_refused(&answer) {
+            true => Judged::now(Event::Stale),
+            false => judge::register(&answer, claim, intent.fresh),
+        };
         self.finish(Lane::Register, claim, None, judged, answer, |_| Some(id))
             .await
     }
@@ -214,7 +226,7 @@ impl Worker {
         self.record(claim, members, judged, Some(made)).await
     }
 
-    /// Works out the round's next state and its next time, and records them.
+    /// Records what follows from a step's answer.
     pub(super) async fn record(
         &self,
         claim: &Claim,
@@ -229,61 +241,104 @@ impl Worker {
             }
             _ => Members::default(),
         };
-        let before = claim.round.phase;
-        let mut setbacks = claim.setbacks + i16::from(judged.is_setback);
-        let (change, asked, open_intent) = match judged.next {
-            Next::Wait => (follows::unchanged(&claim.round), false, true),
-            Next::Event(event) => {
-                let elapsed = claim.asked_ago.unwrap_or_default();
-                if follows::ends_a_wait(&event)
-                    && matches!(before, Phase::Checking | Phase::Creating)
-                {
-                    self.pace.finished(before, claim.devices as usize, elapsed);
+        let record = learnt(claim, judged, &members.ordinals, &self.pace, call)?;
+        self.keep(claim, &members, &record).await
+    }
+
+    /// Stores a record, again and again while the database is away and the lease lasts. One that was
+    /// stored and whose answer got lost is not stored twice: the lease is gone with it.
+    async fn keep(
+        &self,
+        claim: &Claim,
+        members: &Members,
+        record: &Record,
+    ) -> Result<(), store::Error> {
+        loop {
+            match self.store.record(claim, &members.ordinals, record).await {
+                Err(store::Error::Unreachable(error)) if Instant::now() + AGAIN < claim.until => {
+                    tracing::debug!(
+                        error = &error as &dyn StdError,
+                        apply.id = %claim.apply,
+                        round.no = claim.round_no,
+                        "what a step learnt is not stored yet"
+                    );
+                    tokio::time::sleep(AGAIN).await;
                 }
-                if follows::takes_further(&event) {
-                    setbacks = 0;
-                }
-                let asked = follows::begins_a_wait(&event);
-                let open_intent = follows::leaves_the_intent(&claim.round, &event);
-                let change = claim.round.clone().on(event, &members.ordinals)?;
-                // Devices are asked after for a time that begins when they become unknown. Those
-                // that were created and cannot be counted may have been so before.
-                let becomes_unknown = match change.round.phase {
-                    Phase::Unknown => matches!(before, Phase::Registering | Phase::Creating),
-                    // Who was asked after by its status has had a part of that time.
-                    Phase::Lookup => !matches!(before, Phase::Lookup | Phase::Unknown),
-                    _ => false,
-                };
-                let asked = asked || becomes_unknown;
-                (change, asked, open_intent)
+                done => return done,
             }
-        };
-        let phase = change.round.phase;
-        // What is looked up need not be waited for.
-        let awaited = (asked && phase != Phase::Lookup)
-            .then(|| self.pace.usual(phase, claim.devices as usize));
-        let record = Record {
-            change,
-            due_in: awaited.unwrap_or_default().max(judged.pause),
-            expected_in: awaited,
-            attempts: match (judged.counts, call.is_some()) {
-                (true, _) => claim.attempts,
-                (false, true) => 0,
-                (false, false) => claim.attempts - 1,
-            },
-            asked,
-            intent_open: open_intent,
-            pages: judged.pages,
-            setbacks,
-            call,
-        };
-        self.store.record(claim, &members.ordinals, &record).await
+        }
     }
 }
 
+/// What a step records: the round's next state, and its next time. `open`: its open devices, where
+/// its event settles them.
+pub(super) fn learnt(
+    claim: &Claim,
+    judged: Judged,
+    open: &[Ordinal],
+    pace: &Pace,
+    call: Option<CallMade>,
+) -> Result<Record, IllegalTransition> {
+    let before = claim.round.phase;
+    let mut setbacks = claim.setbacks + i16::from(judged.is_setback);
+    let (change, asked, open_intent) = match judged.next {
+        Next::Wait => (follows::unchanged(&claim.round), false, true),
+        Next::Event(event) => {
+            let elapsed = claim.asked_ago.unwrap_or_default();
+            if follows::ends_a_wait(&event) && matches!(before, Phase::Checking | Phase::Creating) {
+                pace.finished(before, claim.devices as usize, elapsed);
+            }
+            if follows::takes_further(&event) {
+                setbacks = 0;
+            }
+            let asked = follows::begins_a_wait(&event);
+            let open_intent = follows::leaves_the_intent(&claim.round, &event);
+            let change = claim.round.clone().on(event, open)?;
+            // Devices are asked after for a time that begins when they become unknown. Those
+            // that were created and cannot be counted may have been so before.
+            let becomes_unknown = match change.round.phase {
+                Phase::Unknown => matches!(before, Phase::Registering | Phase::Creating),
+                // Who was asked after by its status has had a part of that time.
+                Phase::Lookup => !matches!(before, Phase::Lookup | Phase::Unknown),
+                _ => false,
+            };
+            let asked = asked || becomes_unknown;
+            (change, asked, open_intent)
+        }
+    };
+    let phase = change.round.phase;
+    // What is looked up need not be waited for.
+    let awaited =
+        (asked && phase != Phase::Lookup).then(|| pace.usual(phase, claim.devices as usize));
+    Ok(Record {
+        change,
+        due_in: awaited.unwrap_or_default().max(judged.pause),
+        expected_in: awaited,
+        attempts: match (judged.counts, call.is_some()) {
+            (true, _) => claim.attempts,
+            (false, true) => 0,
+            (false, false) => claim.attempts - 1,
+        },
+        asked,
+        intent_open: open_intent,
+        pages: judged.pages,
+        setbacks,
+        call,
+    })
+}
+
 /// A round none of whose devices is open any more.
-fn nothing_left() -> Judged {
+pub(super) fn nothing_left() -> Judged {
     Judged::now(Event::NothingLeft)
+}
+
+/// Whether no answer is to be taken for a refusal.
+pub(super) fn lost_is_refused<T>(answer: &Answer<T>) -> bool {
+    breaking::on(Fault::LostIsRefused)
+        && answer
+            .outcome
+            .as_ref()
+            .is_err_and(|error| error.verdict == Verdict::Unclear)
 }
 
 fn log(claim: &Claim, lane: Lane, error: &Error) {

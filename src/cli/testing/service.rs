@@ -15,9 +15,10 @@ use crate::proto::{
     CheckDevicesResponse, DeviceCounts, ExplainApplyRequest, ExplainApplyResponse,
     ExportDevicesRequest, ExportDevicesResponse, FindDeviceRequest, FindDeviceResponse,
     GetApplyRequest, GetApplyResponse, GetQuotaRequest, GetQuotaResponse, ListAppliesRequest,
-    ListAppliesResponse, ListDevicesRequest, ListDevicesResponse, RegisterRequest,
-    RegisterResponse, UploadDevicesRequest, UploadDevicesResponse, WatchApplyRequest,
-    WatchApplyResponse, registrar_service_server::RegistrarService,
+    ListAppliesResponse, ListDevicesRequest, ListDevicesResponse, ReconcileRequest,
+    ReconcileResponse, RegisterRequest, RegisterResponse, UploadDevicesRequest,
+    UploadDevicesResponse, WatchApplyRequest, WatchApplyResponse,
+    registrar_service_server::RegistrarService,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -233,6 +234,11 @@ impl RegistrarService for Script {
             applies,
             next_page_token,
         }))
+    }
+
+    async fn reconcile(&self, _: Request<ReconcileRequest>) -> Answer<ReconcileResponse> {
+        self.fail()?;
+        Ok(Response::new(ReconcileResponse::default()))
     }
 
     async fn cancel_apply(

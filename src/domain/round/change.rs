@@ -47,6 +47,8 @@ impl Change {
             // One that may be under way is IMPORTING.
             | Phase::Import
             | Phase::Held => Phase::Ended,
+            // Nothing of it was sent, as far as is known.
+            Phase::Lookup if !self.round.accepted => Phase::Ended,
             Phase::Register if intent_open => Phase::Registering,
             Phase::Register => Phase::Ended,
             phase @ (Phase::Registering

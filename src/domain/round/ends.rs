@@ -30,7 +30,18 @@ impl Round {
             }
             // Who is listed by now was created, and the others are looked up.
             Phase::Imported => Ok(self.goes(Phase::ListImported).alone()),
-            Phase::Unknown | Phase::Lookup => Ok(self.goes(Phase::Unresolved).alone()),
+            Phase::Unknown => Ok(self.goes(Phase::Unresolved).alone()),
+            Phase::Lookup => {
+                let text = "the device could not be looked up in time";
+                let why = Reason::local(ReasonCode::Unresolved, text.to_owned());
+                let (next, to) = match self.accepted {
+                    true => (Phase::Unresolved, Outcome::Unknown),
+                    false => (Phase::Ended, Outcome::Invalid),
+                };
+                let all = open.iter().map(|at| (*at, to, Some(why.clone())));
+                let settle = Settle::Each(all.collect());
+                Ok(self.goes(next).settling(settle))
+            }
             Phase::Check
             | Phase::Held
             | Phase::Register
@@ -85,16 +96,20 @@ impl Round {
     /// Nobody knows what became of the open devices. A status is asked on; without one, devices
     /// that brought their secrets can be looked up.
     pub(super) fn unknown(self, why: &Reason, open: &[Ordinal]) -> Change {
-        let all = open
-            .iter()
-            .map(|at| (*at, Outcome::Unknown, Some(why.clone())))
-            .collect();
+        let all = unknown(open, why);
         let next = match self.import && self.phase != Phase::Creating {
             true => Phase::Lookup,
             false => Phase::Unknown,
         };
         self.goes(next).settling(Settle::Each(all))
     }
+}
+
+/// All of these are UNKNOWN.
+pub(super) fn unknown(open: &[Ordinal], why: &Reason) -> Vec<(Ordinal, Outcome, Option<Reason>)> {
+    let all = open.iter();
+    all.map(|at| (*at, Outcome::Unknown, Some(why.clone())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -119,6 +134,7 @@ mod tests {
             phase,
             import: false,
             resent: false,
+            restored: false,
             accepted,
             upstream_apply: Some(7),
             nameless: 0,

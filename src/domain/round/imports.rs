@@ -5,7 +5,7 @@
 //! not to exist.
 
 use super::{Change, Phase, Round, Settle, change::Named};
-use crate::domain::{Ordinal, Outcome, Reason, ReasonCode, SMALL_ROUND};
+use crate::domain::{CHUNK, Ordinal, Outcome, Reason, ReasonCode, SMALL_ROUND};
 
 impl Round {
     /// The upstream would take the import as it is. A refusal that named nobody is not forgotten by
@@ -19,34 +19,45 @@ impl Round {
         self.goes(next).settling(Settle::Open(Outcome::Valid))
     }
 
-    /// What becomes of an accepted import some of whose devices are refused because they exist: an
-    /// earlier request of ours may have made them, however late. So they are looked up, with whoever
-    /// else is open; but once only, since an upstream that contradicts itself would go on for ever.
+    /// What becomes of devices that are refused because they exist, where we may have made them
+    /// ourselves: by an earlier request of an accepted import, however late, or by whatever a restored
+    /// database has forgotten. So they are looked up, with whoever else is open; but once only, since
+    /// an upstream that contradicts itself would go on for ever. `fine` are named, too, as `to`.
     pub(super) fn exist(
         &self,
         refused: &[(Ordinal, Reason)],
-        created: &[Ordinal],
+        fine: &[Ordinal],
+        to: Outcome,
     ) -> Option<Change> {
         let exists = |why: &Reason| why.code == ReasonCode::Exists;
         let any = refused.iter().any(|(_, why)| exists(why));
-        if !(any && self.import && self.accepted && self.nameless == 0) {
+        let ours = self.import && self.accepted || self.restored;
+        if !(any && ours && self.nameless == 0) {
             return None;
         }
-        let named = refused.iter().map(|(at, why)| {
-            let unknown = exists(why) || self.resent;
-            let to = if unknown {
-                Outcome::Unknown
-            } else {
-                Outcome::Failed
+        let mut each = Vec::new();
+        for (at, why) in refused {
+            let outcome = match exists(why) || self.resent {
+                false => self.refusal(),
+                true if self.accepted => Outcome::Unknown,
+                // It was never sent, as far as is known, and stays what it was.
+                true => continue,
             };
-            (*at, to, Some(why.clone()))
-        });
-        let created = created.iter().map(|at| (*at, Outcome::Created, None));
-        let change = Self {
+            each.push((*at, outcome, Some(why.clone())));
+        }
+        each.extend(fine.iter().map(|at| (*at, to, None)));
+        Some(self.clone().looks_up(Settle::Each(each)))
+    }
+
+    /// Looks the open devices up. What a restored round finds was made under a number that nobody
+    /// knows any more, so it has none.
+    pub(super) fn looks_up(self, settle: Settle) -> Change {
+        Self {
             nameless: 1,
-            ..self.clone().goes(Phase::Lookup)
-        };
-        Some(change.settling(Settle::Each(named.chain(created).collect())))
+            upstream_apply: self.upstream_apply.filter(|_| !self.restored),
+            ..self.goes(Phase::Lookup)
+        }
+        .settling(settle)
     }
 
     /// The import was refused as a whole: who was named has failed, and the rest is checked anew. One
@@ -57,7 +68,7 @@ impl Round {
         said: Reason,
         open: &[Ordinal],
     ) -> Change {
-        if let Some(change) = self.exist(&refused, &[]) {
+        if let Some(change) = self.exist(&refused, &[], Outcome::Created) {
             return change;
         }
         let failed = |(at, why)| (at, Outcome::Failed, Some(why));
@@ -98,7 +109,8 @@ impl Round {
 
     /// The devices were looked up. A device with the secret that it brought counts as created by
     /// this import: whoever made it, it is what was asked for, and nothing tells it from one that
-    /// existed before with the same secret.
+    /// existed before with the same secret. Of a name alone, one that was made since its apply came
+    /// counts, where the database was restored.
     ///
     /// Those that do not exist are sent anew once no import can be under way. Where the import was
     /// taken, or others of the round were created, the upstream lost these, and takes fewer a call.
@@ -111,9 +123,10 @@ impl Round {
         open: &[Ordinal],
     ) -> Change {
         let left = Named::new(open, &others, &ours).rest;
+        let no = self.refusal();
         let mut each: Vec<_> = others
             .into_iter()
-            .map(|(at, why)| (at, Outcome::Failed, Some(why)))
+            .map(|(at, why)| (at, no, Some(why)))
             .collect();
         each.extend(ours.into_iter().map(|at| (at, Outcome::Created, None)));
         if left.is_empty() {
@@ -128,7 +141,13 @@ impl Round {
         if self.upstream_apply.is_none() && absent.len() == open.len() {
             return self.again().settling(Settle::Open(Outcome::Pending));
         }
+        let found = !each.is_empty();
         each.extend(absent.iter().map(|at| (*at, Outcome::Pending, None)));
+        if self.restored {
+            // What is forgotten may be at it still: each look that finds something has earned another.
+            let nameless = if found { 0 } else { self.nameless };
+            return Self { nameless, ..self }.parted(&absent, CHUNK, Settle::Each(each));
+        }
         self.parted(&absent, SMALL_ROUND, Settle::Each(each))
     }
 }

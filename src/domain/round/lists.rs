@@ -1,6 +1,6 @@
 //! What an answer that names devices makes of a round.
 
-use super::{Change, Phase, Round, Settle, change::Named};
+use super::{Change, Phase, Round, Settle, change::Named, ends::unknown};
 use crate::domain::{Ordinal, Outcome, Reason, ReasonCode, SMALL_ROUND};
 
 impl Round {
@@ -14,11 +14,19 @@ impl Round {
         open: &[Ordinal],
     ) -> Change {
         let no = self.refusal();
-        if let Some(change) = self.exist(&refused, &valid) {
+        if let Some(change) = self.exist(&refused, &valid, Outcome::Valid) {
             return change;
         }
         if refused.is_empty() {
             return match (self.nameless, open) {
+                // They may be refused because they exist, too.
+                (0, _) if self.restored => {
+                    let settle = match self.accepted {
+                        true => Settle::Each(unknown(open, &said)),
+                        false => Settle::Nothing,
+                    };
+                    self.looks_up(settle)
+                }
                 (0, _) => Self {
                     nameless: 1,
                     ..self.again()
@@ -62,7 +70,7 @@ impl Round {
         refused: Vec<(Ordinal, Reason)>,
         open: &[Ordinal],
     ) -> Change {
-        if let Some(change) = self.exist(&refused, &created) {
+        if let Some(change) = self.exist(&refused, &created, Outcome::Created) {
             return change;
         }
         let named = Named::new(open, &refused, &created);

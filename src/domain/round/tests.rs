@@ -1,10 +1,13 @@
 use super::*;
 
+mod restored;
+
 fn round(phase: Phase) -> Round {
     Round {
         phase,
         import: false,
         resent: false,
+        restored: false,
         accepted: false,
         upstream_apply: Some(7),
         nameless: 0,

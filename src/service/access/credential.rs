@@ -88,8 +88,8 @@ mod tests {
             .map(|one| (AUTHORIZATION, one.parse().unwrap()));
         let names = certificate.map(|names| names.iter().map(|one| one.to_string()).collect());
         let peer = Peer {
-            address: None,
             certificate: names,
+            ..Peer::UNKNOWN
         };
         let credential = Credential::of(&headers.collect(), &peer)?;
         let (caller, _) = credential.caller(&file::parse(FILE).unwrap())?;

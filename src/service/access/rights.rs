@@ -4,10 +4,11 @@
 use crate::domain::{Right, caller::Rights};
 
 /// Each method of the API, and what its caller must be allowed to.
-const NEEDS: [(&str, Right); 12] = [
+const NEEDS: [(&str, Right); 13] = [
     ("CheckDevices", Right::Submit),
     ("UploadDevices", Right::Submit),
     ("Register", Right::Register),
+    ("Reconcile", Right::Register),
     ("CancelApply", Right::Cancel),
     ("WatchApply", Right::Read),
     ("GetApply", Right::Read),

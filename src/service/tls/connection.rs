@@ -15,8 +15,11 @@ use tokio::{
     time::Sleep,
 };
 use tokio_rustls::{rustls::pki_types::CertificateDer, server::TlsStream};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+
+use super::places::Place;
 
 /// Who is at the other end, as far as the connection tells. In the extensions of each request.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub(in crate::service) struct Peer {
     pub(in crate::service) address: Option<SocketAddr>,
     /// The names in its certificate, if it has one, whose chain was verified.
     pub(in crate::service) certificate: Option<Arc<[String]>>,
+    /// What its connection takes.
+    pub(in crate::service) place: Option<Arc<Place>>,
 }
 
 impl Peer {
@@ -32,6 +37,7 @@ impl Peer {
     pub(in crate::service) const UNKNOWN: Self = Self {
         address: None,
         certificate: None,
+        place: None,
     };
 }
 
@@ -42,13 +48,15 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 /// of life from then on.
 const PREFACE: usize = 24;
 
-/// A connection that was accepted. Reading fails if it is silent from the start.
+/// A connection that was accepted. Reading fails if it is silent from the start; reading and writing
+/// do once it has to make room for another one.
 #[derive(Debug)]
 pub(in crate::service) struct Connection {
     stream: Stream,
     peer: Peer,
     /// Until it has said its first words: how many bytes it has, and when its time is up.
     silent: Option<(usize, Pin<Box<Sleep>>)>,
+    makes_room: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 #[derive(Debug)]
@@ -58,15 +66,16 @@ enum Stream {
 }
 
 impl Connection {
-    pub(super) fn plain(stream: TcpStream) -> Self {
+    pub(super) fn plain(stream: TcpStream, place: Arc<Place>) -> Self {
         let peer = Peer {
             address: stream.peer_addr().ok(),
             certificate: None,
+            place: Some(place.clone()),
         };
-        Self::new(Stream::Plain(stream), peer)
+        Self::new(Stream::Plain(stream), peer, &place)
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
+    pub(super) fn tls(stream: TlsStream<TcpStream>, place: Arc<Place>) -> Self {
         let (tcp, session) = stream.get_ref();
         let certificate = session
             .peer_certificates()
@@ -75,16 +84,34 @@ impl Connection {
         let peer = Peer {
             address: tcp.peer_addr().ok(),
             certificate,
+            place: Some(place.clone()),
         };
-        Self::new(Stream::Tls(Box::new(stream)), peer)
+        Self::new(Stream::Tls(Box::new(stream)), peer, &place)
     }
 
-    fn new(stream: Stream, peer: Peer) -> Self {
+    fn new(stream: Stream, peer: Peer, place: &Place) -> Self {
         let patience = tokio::time::sleep(FIRST_WORDS);
         Self {
             stream,
             peer,
             silent: Some((0, Box::pin(patience))),
+            makes_room: Box::pin(place.given_up().cancelled_owned()),
+        }
+    }
+
+    /// What has come of reading or writing, or its end where it waits and must wait no longer.
+    fn or_makes_room<T>(
+        &mut self,
+        done: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending => self
+                .makes_room
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
         }
     }
 }
@@ -128,6 +155,7 @@ impl AsyncRead for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, into),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, into),
         };
+        let read = this.or_makes_room(read, context);
         let Some((said, patience)) = &mut this.silent else {
             return read;
         };
@@ -153,10 +181,12 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let done = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        };
+        this.or_makes_room(done, context)
     }
 
     fn poll_write_vectored(
@@ -164,10 +194,12 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let done = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
+        };
+        this.or_makes_room(done, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -178,10 +210,12 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let done = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        };
+        this.or_makes_room(done, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,8 +9,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
 };
+use tokio_rustls::server::TlsStream;
 
-use super::{Tls, connection::Connection};
+use super::{Tls, connection::Connection, places::Places};
 
 /// How long a handshake may take. One over a slow radio link takes a few seconds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -22,15 +23,17 @@ const HANDSHAKES: usize = 1_024;
 /// Before accepting again where that has failed, as it does while there are too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The connections of a listener.
+/// The connections of a listener, at most so many at one time besides those in their handshakes.
 pub(in crate::service) fn incoming(
     listener: TcpListener,
     tls: Option<Tls>,
+    most: usize,
 ) -> impl Stream<Item = Result<Connection, Infallible>> {
     let incoming = Incoming {
         listener,
         tls,
         handshakes: Handshakes::new(HANDSHAKES),
+        places: Places::new(most),
     };
     stream::unfold(incoming, |mut incoming| async move {
         Some((Ok(incoming.next().await), incoming))
@@ -41,32 +44,39 @@ struct Incoming {
     listener: TcpListener,
     tls: Option<Tls>,
     handshakes: Handshakes,
+    places: Places,
 }
 
 impl Incoming {
     async fn next(&mut self) -> Connection {
         loop {
-            let accepted = tokio::select! {
-                connection = self.handshakes.next_good() => return connection,
-                accepted = self.listener.accept() => accepted,
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::debug!(
-                        error = &error as &dyn StdError,
-                        "a connection was not accepted"
-                    );
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
+            let stream = tokio::select! {
+                secured = self.handshakes.next_good() => match self.places.take() {
+                    Some(place) => return Connection::tls(secured, place),
+                    None => continue,
+                },
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::debug!(
+                            error = &error as &dyn StdError,
+                            "a connection was not accepted"
+                        );
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                },
             };
             // Small messages are not to wait for an acknowledgement. Fails on a connection that has
             // ended, which is then seen where it is read.
             stream.set_nodelay(true).ok();
             match &self.tls {
-                None => return Connection::plain(stream),
                 Some(tls) => self.handshakes.begin(tls, stream),
+                // Who finds no place is hung up on, and may find one at another server.
+                None => match self.places.take() {
+                    Some(place) => return Connection::plain(stream, place),
+                    None => tracing::debug!("a connection found no place"),
+                },
             }
         }
     }
@@ -74,7 +84,7 @@ impl Incoming {
 
 /// Handshakes that go on, from the oldest.
 struct Handshakes {
-    tasks: JoinSet<io::Result<Connection>>,
+    tasks: JoinSet<io::Result<TlsStream<TcpStream>>>,
     order: VecDeque<AbortHandle>,
     most: usize,
 }
@@ -96,18 +106,17 @@ impl Handshakes {
             oldest.abort();
         }
         let accepting = tls.acceptor().accept(stream);
-        let task = self.tasks.spawn(async {
-            let stream = tokio::time::timeout(HANDSHAKE, accepting).await;
-            Ok(Connection::tls(stream??))
-        });
+        let task = self
+            .tasks
+            .spawn(async { tokio::time::timeout(HANDSHAKE, accepting).await? });
         self.order.push_back(task);
     }
 
     /// The next connection whose handshake has gone well.
-    async fn next_good(&mut self) -> Connection {
+    async fn next_good(&mut self) -> TlsStream<TcpStream> {
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
-                Ok(Ok(connection)) => return connection,
+                Ok(Ok(secured)) => return secured,
                 // Whoever knocks without a key is no event of ours.
                 Ok(Err(error)) => {
                     tracing::debug!(error = &error as &dyn StdError, "a handshake has failed");

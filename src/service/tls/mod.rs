@@ -7,6 +7,7 @@
 mod connection;
 mod files;
 mod incoming;
+mod places;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -17,7 +18,7 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use self::files::Files;
 use super::reload::Watched;
 
-pub(super) use self::{connection::Peer, incoming::incoming};
+pub(super) use self::{connection::Peer, incoming::incoming, places::Place};
 
 /// How connections are secured.
 #[derive(Clone, Debug, Default, clap::Args)]

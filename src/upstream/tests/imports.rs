@@ -281,7 +281,7 @@ async fn a_check_that_passes_and_names_devices_all_the_same_names_them() {
 
 #[tokio::test]
 async fn devices_are_read_with_secrets_that_do_not_print() {
-    let row = r#"{"DeviceName":"dev1","DeviceSecret":"canary-1","IotId":"i1","Sn":"SN_1","Status":"UNACTIVE"}"#;
+    let row = r#"{"DeviceName":"dev1","DeviceSecret":"canary-1","IotId":"i1","Sn":"SN_1","Status":"UNACTIVE","UtcCreate":"2026-11-22T18:21:41.250Z"}"#;
     let rows = format!(r#"{row},null,{{"DeviceName":"dev2"}}"#);
     let bodies = [
         format!(r#"{{"Success":true,"TotalPage":"1","DeviceList":{{"device":[{rows}]}}}}"#),
@@ -332,6 +332,7 @@ async fn devices_are_read_with_secrets_that_do_not_print() {
         name: "dev1".to_owned(),
         secret: one(),
         iot_id: text("i1"),
+        created_at: Some(datetime!(2026-11-22 18:21:41.25 UTC)),
     };
     assert_eq!(found.outcome.unwrap(), [expected]);
     let device = |name: &str, secret, iot_id| Credential {

@@ -61,9 +61,10 @@ async fn each_change_and_each_refusal_has_one_entry_and_a_repeat_none() {
         .await
         .unwrap_err();
     let more = json!({"product_key": "a1Simulator", "devices": [{"device_name": "no"}]});
-    api.call("CheckDevices", &more).await.unwrap();
+    let answers = api.call("CheckDevices", &more).await.unwrap();
+    let second = answers[0]["apply"]["apply_id"].as_str().unwrap();
     for _ in 0..2 {
-        api.call("CancelApply", &json!({"apply_id": 2}))
+        api.call("CancelApply", &json!({"apply_id": second}))
             .await
             .unwrap();
     }
@@ -71,12 +72,12 @@ async fn each_change_and_each_refusal_has_one_entry_and_a_repeat_none() {
     assert_eq!(
         entries(&stack).await,
         [
-            "SUBMIT a press TOKEN 1 1 devices, after_check STOP",
-            "REGISTER a press TOKEN 1 the valid devices",
-            "REFUSED a press TOKEN 0 right submit, product b1",
-            "REFUSED a viewer TOKEN 0 right register",
-            "SUBMIT a press TOKEN 2 1 devices, after_check STOP",
-            "CANCEL a press TOKEN 2",
+            "SUBMIT a press TOKEN 1 1 devices, after_check STOP".to_owned(),
+            "REGISTER a press TOKEN 1 the valid devices".to_owned(),
+            "REFUSED a press TOKEN 0 right submit, product b1".to_owned(),
+            "REFUSED a viewer TOKEN 0 right register".to_owned(),
+            format!("SUBMIT a press TOKEN {second} 1 devices, after_check STOP"),
+            format!("CANCEL a press TOKEN {second}"),
         ]
     );
 }

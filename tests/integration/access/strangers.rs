@@ -11,7 +11,7 @@ use crate::support::stack::patiently;
 
 /// Each method as a stranger calls it, with what is another's put in for the words in capitals.
 /// A method may have several rows; each must have one.
-const ROWS: [(&str, &str); 23] = [
+const ROWS: [(&str, &str); 24] = [
     (
         "CheckDevices",
         r#"{"product_key": "a1Simulator", "devices": [{"device_name": "mine-1"}], "request_id": "CHECKED"}"#,
@@ -31,6 +31,7 @@ const ROWS: [(&str, &str); 23] = [
         r#"{"apply_id": APPLY, "skip_invalid": true, "request_id": "REGISTERED"}"#,
     ),
     ("Register", r#"{"apply_id": APPLY, "retry_failed": true}"#),
+    ("Reconcile", r#"{"apply_id": APPLY}"#),
     ("CancelApply", r#"{"apply_id": APPLY}"#),
     (
         "CancelApply",

@@ -4,6 +4,7 @@ mod exported;
 mod instance;
 mod lost;
 mod refused;
+mod restored;
 mod secrets;
 mod uploaded;
 mod whole;
@@ -35,13 +36,13 @@ struct Stack {
 }
 
 /// A file of keys.
-struct Keys {
+pub(crate) struct Keys {
     _dir: TempDir,
-    path: String,
+    pub(crate) path: String,
 }
 
 impl Keys {
-    fn new(lines: &str) -> Self {
+    pub(crate) fn new(lines: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("keys");
         let keys = Self {
@@ -53,7 +54,7 @@ impl Keys {
     }
 
     /// Puts other keys in their place, as one should: whole at once.
-    fn replace(&self, lines: &str) {
+    pub(crate) fn replace(&self, lines: &str) {
         let new = format!("{}.new", self.path);
         fs::write(&new, lines).expect("written");
         fs::rename(new, &self.path).expect("renamed");
@@ -66,7 +67,7 @@ impl Keys {
 }
 
 /// A key that is as good as any other in a test.
-fn key(id: &str, byte: u8) -> String {
+pub(crate) fn key(id: &str, byte: u8) -> String {
     format!("{id}:{}\n", format!("{byte:02x}").repeat(32))
 }
 
@@ -116,7 +117,7 @@ impl Stack {
     }
 }
 
-fn brings(name: &str, secret: &str, sn: &str) -> NewDevice {
+pub(crate) fn brings(name: &str, secret: &str, sn: &str) -> NewDevice {
     NewDevice {
         device_name: name.to_owned(),
         device_secret: secret.to_owned(),
@@ -126,7 +127,7 @@ fn brings(name: &str, secret: &str, sn: &str) -> NewDevice {
 }
 
 /// So many devices named after `prefix`, each with a secret of its own.
-fn bringing(prefix: &str, count: usize) -> Vec<NewDevice> {
+pub(crate) fn bringing(prefix: &str, count: usize) -> Vec<NewDevice> {
     let device = |n| {
         brings(
             &format!("{prefix}-{n:06}"),
@@ -137,7 +138,7 @@ fn bringing(prefix: &str, count: usize) -> Vec<NewDevice> {
     (0..count).map(device).collect()
 }
 
-fn secret(prefix: &str, n: usize) -> String {
+pub(crate) fn secret(prefix: &str, n: usize) -> String {
     format!("s.{prefix}.{n:06}")
 }
 

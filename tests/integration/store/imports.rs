@@ -9,7 +9,7 @@ use registrar::{
 use super::*;
 
 /// Devices that bring secrets, "sealed" so that a test can read them.
-fn import(names: &[&str], after_check: AfterCheck) -> Submission {
+pub(super) fn import(names: &[&str], after_check: AfterCheck) -> Submission {
     let devices: Vec<NewDevice> = names
         .iter()
         .map(|name| NewDevice {

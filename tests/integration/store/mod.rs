@@ -4,6 +4,7 @@ mod blocks;
 mod creations;
 mod imports;
 mod lookups;
+mod model;
 mod permits;
 mod requests;
 mod retention;
@@ -13,6 +14,7 @@ mod statements;
 mod submissions;
 mod tenants;
 mod together;
+mod unreachable;
 mod uploads;
 mod waits;
 

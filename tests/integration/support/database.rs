@@ -36,6 +36,12 @@ static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 /// Begins the name of the directory of a private server; the process id follows.
 const PREFIX: &str = "registrar-test-";
 
+/// A file system in memory, on Linux.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Twice what all tests together have been seen to take.
+const ROOM: u64 = 8 << 30;
+
 /// Allows a pool of ten to each of forty tests at a time.
 const MAX_CONNECTIONS: &str = "400";
 
@@ -51,6 +57,22 @@ impl Database {
     /// The address of the database, for a process that the test starts.
     pub(crate) fn url(&self) -> String {
         self.options.to_url_lossy().to_string()
+    }
+}
+
+impl Database {
+    /// A copy as of now, which nobody may be connected to; this one is as before, but for its pool.
+    pub(crate) async fn copy(&self) -> Self {
+        self.pool.close().await;
+        let server = SERVER.get().expect("it runs");
+        let name = format!("registrar_test_{}", Uuid::new_v4().simple());
+        let source = self.options.get_database().expect("its name");
+        let mut maintenance = connect(server).await;
+        let copy = format!("CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY");
+        run(&mut maintenance, copy).await;
+        let options = server.clone().database(&name);
+        let pool = PgPoolOptions::new().connect_lazy_with(options.clone());
+        Self { pool, options }
     }
 }
 
@@ -83,7 +105,7 @@ fn server() -> PgConnectOptions {
         return PgConnectOptions::from_str(url).expect("the address of the database can be read");
     }
     sweep();
-    let root = env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
+    let root = place().join(format!("{PREFIX}{}", std::process::id()));
     fs::create_dir(&root).expect("make the directory of the server");
     // The server may run as another user, who has to pass through.
     fs::set_permissions(&root, fs::Permissions::from_mode(0o711)).expect("open the directory");
@@ -101,6 +123,27 @@ fn server() -> PgConnectOptions {
     options
 }
 
+/// Where there is room for the databases of all tests: in memory if there is, since they are some
+/// hundreds of copies of a template that live for seconds.
+fn place() -> PathBuf {
+    match room(SHARED_MEMORY) >= ROOM {
+        true => SHARED_MEMORY.into(),
+        false => env::temp_dir(),
+    }
+}
+
+/// The bytes that are free in a directory; none where there is no such directory.
+fn room(directory: &str) -> u64 {
+    let path = std::ffi::CString::new(directory).expect("a path");
+    // SAFETY: a plain struct of numbers, for which zeros are a value.
+    let mut about: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: both live through the call.
+    match unsafe { libc::statvfs(path.as_ptr(), &raw mut about) } {
+        0 => about.f_bavail * about.f_frsize,
+        _ => 0,
+    }
+}
+
 /// Stops the server and removes its directory. Runs when the test binary returns or exits; when
 /// it is killed the server ends by itself and [`sweep`] removes the directory another time.
 extern "C" fn end() {
@@ -116,11 +159,8 @@ extern "C" fn end() {
 
 /// Removes what killed test binaries left.
 fn sweep() {
-    for entry in fs::read_dir(env::temp_dir())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    let places = [PathBuf::from(SHARED_MEMORY), env::temp_dir()];
+    for entry in places.iter().flat_map(fs::read_dir).flatten().flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
             continue;

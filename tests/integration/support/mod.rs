@@ -1,13 +1,16 @@
 //! What tests share.
 
+pub(crate) mod address;
 pub(crate) mod certificates;
+pub(crate) mod cluster;
 pub(crate) mod counting;
 pub(crate) mod database;
 pub(crate) mod dynamic;
+pub(crate) mod load;
 mod signed;
 pub(crate) mod stack;
 pub(crate) mod truth;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::{path::PathBuf, sync::LazyLock};
 
@@ -26,6 +29,18 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn registrar_binary() -> PathBuf {
     let copy = std::env::var_os("REGISTRAR_TEST_BIN");
     copy.map_or_else(|| env!("CARGO_BIN_EXE_registrar").into(), PathBuf::from)
+}
+
+/// Runs a command of the binary to its end, which must be a good one, and returns what it printed.
+pub(crate) fn command(args: &[&str]) -> String {
+    let output = std::process::Command::new(registrar_binary())
+        .args(args)
+        .env_remove("DATABASE_URL")
+        .output()
+        .expect("registrar starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {said}");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -79,6 +79,17 @@ impl Server {
         flags: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
+        let started = Self::try_start_in(database, upstream, flags, variables);
+        started.expect("registrar serves")
+    }
+
+    /// The same for one that may end before it serves.
+    pub(crate) fn try_start_in(
+        database: &str,
+        upstream: &str,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, ExitStatus> {
         let mut command = Command::new(super::registrar_binary());
         command
             .args([
@@ -92,7 +103,7 @@ impl Server {
             .args(["--upstream-access-key-secret", simulator::ACCESS_KEY_SECRET])
             .args(flags)
             .envs(variables.iter().copied());
-        Self::launch(&mut command)
+        Self::try_launch(&mut command)
     }
 
     /// Starts a `registrar dev` that keeps its data in a directory, and waits until it serves.
@@ -106,6 +117,10 @@ impl Server {
     }
 
     fn launch(command: &mut Command) -> Self {
+        Self::try_launch(command).expect("registrar serves")
+    }
+
+    fn try_launch(command: &mut Command) -> Result<Self, ExitStatus> {
         let is_chatty = command.get_args().any(|arg| arg == "--log");
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
@@ -136,13 +151,16 @@ impl Server {
                 kept.0.lock().expect("no panic").push(line);
             }
         });
-        let (address, admin) = addresses.recv_timeout(PATIENCE).expect("registrar serves");
-        Self {
+        let Ok((address, admin)) = addresses.recv_timeout(PATIENCE) else {
+            child.kill().ok();
+            return Err(child.wait().expect("it has ended"));
+        };
+        Ok(Self {
             child,
             address,
             admin,
             log,
-        }
+        })
     }
 
     /// What it has logged so far, and goes on logging.

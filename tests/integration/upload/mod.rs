@@ -53,7 +53,7 @@ impl Upload {
         self.parts.send(message(Part::Devices(part))).await.ok();
     }
 
-    async fn send_all(&self, from: usize, devices: &[NewDevice]) {
+    pub(crate) async fn send_all(&self, from: usize, devices: &[NewDevice]) {
         for (n, part) in devices[from..].chunks(CHUNK / 4).enumerate() {
             self.send(from + n * CHUNK / 4, part).await;
         }
@@ -71,7 +71,7 @@ impl Upload {
     }
 
     /// The answers up to the end, and how it ended.
-    async fn end(mut self) -> (Vec<UploadDevicesResponse>, Option<Status>) {
+    pub(crate) async fn end(mut self) -> (Vec<UploadDevicesResponse>, Option<Status>) {
         let mut answers = Vec::new();
         loop {
             match self.answer().await {

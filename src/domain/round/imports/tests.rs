@@ -10,6 +10,7 @@ fn round(phase: Phase) -> Round {
         phase,
         import: true,
         resent: false,
+        restored: false,
         accepted: true,
         upstream_apply: None,
         nameless: 0,

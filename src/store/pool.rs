@@ -1,0 +1,355 @@
+//! The connections: to a server that takes writes, and never waited for without end.
+//!
+//! A server that hangs, or a network that drops everything, answers nothing: no error comes, and the
+//! system gives a connection up after a quarter of an hour at the earliest. So each statement here
+//! has a bound, after which its connection is closed and the caller told that the database is away.
+//!
+//! An address may lead to another server than before. Each connection is asked as it is made whether
+//! its server takes writes, and each that is used again once one has not: a primary that comes back as
+//! a standby is left at once, and what a standby has not heard of yet is told to nobody.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use sqlx::{
+    Connection as _, Describe, Either, Error, Execute, Executor, PgPool, Postgres, SqlStr,
+    Transaction,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+};
+
+use super::restored;
+
+/// How long a connection is waited for, all being at work or the server away.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// How long a server may take to say how it is, which needs neither disk nor locks.
+const ASKED: Duration = Duration::from_secs(1);
+
+/// The code of a server that takes no writes (any more).
+const READ_ONLY: &str = "25006";
+
+/// The server is a standby, or its sessions are read-only by a setting.
+#[derive(Debug, thiserror::Error)]
+#[error("the server is a standby, or read-only by a setting, and takes no writes")]
+pub(super) struct ReadOnly;
+
+type Answer = Either<PgQueryResult, PgRow>;
+
+/// How long a connection may lie idle before it is asked whether it still leads anywhere.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The connections of a process. Each statement on one waits its turn, and is then bounded.
+#[derive(Clone, Debug)]
+pub(super) struct Pool {
+    raw: PgPool,
+    /// How long a statement may take.
+    patience: Duration,
+    /// Whether a server was met that takes no writes, and none since that does.
+    doubted: Arc<AtomicBool>,
+}
+
+impl Pool {
+    /// So many connections, each opened when it is first needed.
+    pub(super) fn new(connect: PgConnectOptions, connections: u32, patience: Duration) -> Self {
+        let doubted = Arc::new(AtomicBool::new(false));
+        let doubt = doubted.clone();
+        let raw = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE)
+            .after_connect(move |connection, about| {
+                let doubt = doubt.clone();
+                let asked = async move {
+                    let answer = takes_writes(&mut *connection).await;
+                    doubt.store(answer.is_err(), Ordering::Relaxed);
+                    match answer {
+                        Ok(()) => restored::look(connection, about).await,
+                        // Told to whoever gets it.
+                        Err(_) => Ok(()),
+                    }
+                };
+                asked.boxed()
+            })
+            .test_before_acquire(false)
+            .before_acquire(|connection, about| match about.idle_for < FRESH {
+                true => std::future::ready(Ok(true)).boxed(),
+                false => {
+                    let asked = within(ASKED, connection.ping());
+                    asked.map(|answered| Ok(answered.is_ok())).boxed()
+                }
+            })
+            // A transaction that was given up is rolled back here, and the server may hang.
+            .after_release(|connection, _| {
+                let asked = within(ASKED, connection.ping());
+                asked.map(|answered| Ok(answered.is_ok())).boxed()
+            })
+            .connect_lazy_with(connect);
+        Self {
+            raw,
+            patience,
+            doubted,
+        }
+    }
+
+    /// The same connections, whose statements may take so long.
+    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    /// The connections without any bound.
+    pub(super) fn raw(&self) -> &PgPool {
+        &self.raw
+    }
+
+    /// A connection to a server that takes writes.
+    pub(super) async fn connection(&self) -> Result<Connection, Error> {
+        let raw = tokio::time::timeout(ACQUIRE, self.writable());
+        Ok(Connection {
+            raw: Some(raw.await.unwrap_or(Err(Error::PoolTimedOut))?),
+            bounds: Bounds {
+                busy: AtomicBool::new(false),
+                patience: self.patience,
+                doubted: self.doubted.clone(),
+            },
+        })
+    }
+
+    async fn writable(&self) -> Result<PoolConnection<Postgres>, Error> {
+        // Each that lies idle may lead to where the server was; the one after them is new.
+        let mut stale = self.raw.num_idle();
+        loop {
+            let mut connection = self.raw.acquire().await?;
+            if !self.doubted.load(Ordering::Relaxed) {
+                return Ok(connection);
+            }
+            let Err(error) = takes_writes(&mut *connection).await else {
+                return Ok(connection);
+            };
+            drop(connection.detach());
+            if stale == 0 {
+                return Err(error);
+            }
+            stale -= 1;
+        }
+    }
+}
+
+/// A connection out of the pool. Dropped in the middle of a statement it is closed, since nobody
+/// reads the answer; else it goes back.
+#[derive(Debug)]
+pub struct Connection {
+    /// There until it is dropped.
+    raw: Option<PoolConnection<Postgres>>,
+    bounds: Bounds,
+}
+
+/// What holds for the statements of a connection.
+#[derive(Debug)]
+struct Bounds {
+    /// Whether an answer is awaited.
+    busy: AtomicBool,
+    patience: Duration,
+    /// See [`Pool`].
+    doubted: Arc<AtomicBool>,
+}
+
+impl Connection {
+    pub(super) async fn begin(&mut self) -> Result<Tx<'_>, Error> {
+        self.begin_with("BEGIN").await
+    }
+
+    /// Begins a transaction with a statement of its own.
+    pub(super) async fn begin_with(&mut self, statement: &'static str) -> Result<Tx<'_>, Error> {
+        let bounds = &self.bounds;
+        let raw = self.raw.as_mut().expect("it is there until it is dropped");
+        let raw = bounds.hold(raw.begin_with(statement)).await?;
+        Ok(Tx { raw, bounds })
+    }
+}
+
+impl Bounds {
+    /// What `work` comes to; the connection stays busy if that is not learnt.
+    async fn hold<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.busy.store(true, Ordering::Relaxed);
+        let Ok(answer) = tokio::time::timeout(self.patience, work).await else {
+            return Err(no_answer());
+        };
+        self.busy.store(false, Ordering::Relaxed);
+        if let Err(Error::Database(error)) = &answer
+            && error.code().as_deref() == Some(READ_ONLY)
+        {
+            self.doubted.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.bounds.busy.load(Ordering::Relaxed)
+            && let Some(raw) = self.raw.take()
+        {
+            drop(raw.detach());
+        }
+    }
+}
+
+/// A transaction, each of whose statements is bounded. Dropped it is rolled back.
+#[derive(Debug)]
+pub(super) struct Tx<'c> {
+    raw: Transaction<'c, Postgres>,
+    bounds: &'c Bounds,
+}
+
+impl Tx<'_> {
+    /// An error leaves open whether it is committed, unless the server itself refused.
+    pub(super) async fn commit(self) -> Result<(), Error> {
+        self.bounds.hold(self.raw.commit()).await
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), Error> {
+        self.bounds.hold(self.raw.rollback()).await
+    }
+}
+
+impl<'p> Executor<'p> for &'p Pool {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Answer, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let answers = async move {
+            let mut connection = self.connection().await?;
+            let Connection { raw, bounds } = &mut connection;
+            let raw = raw.as_mut().expect("it is there until it is dropped");
+            let answers = raw.fetch_many(query).try_collect::<Vec<_>>();
+            bounds.hold(answers).await
+        };
+        one_by_one(answers)
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let row = async move {
+            let mut connection = self.connection().await?;
+            let Connection { raw, bounds } = &mut connection;
+            let raw = raw.as_mut().expect("it is there until it is dropped");
+            bounds.hold(raw.fetch_optional(query)).await
+        };
+        row.boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, Error>>
+    where
+        'p: 'e,
+    {
+        self.raw.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
+    where
+        'p: 'e,
+    {
+        self.raw.describe(sql)
+    }
+}
+
+impl<'t> Executor<'t> for &'t mut Tx<'_> {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Answer, Error>>
+    where
+        't: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let answers = self.raw.fetch_many(query).try_collect::<Vec<_>>();
+        one_by_one(self.bounds.hold(answers))
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
+    where
+        't: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let row = self.raw.fetch_optional(query);
+        self.bounds.hold(row).boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, Error>>
+    where
+        't: 'e,
+    {
+        self.raw.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
+    where
+        't: 'e,
+    {
+        self.raw.describe(sql)
+    }
+}
+
+/// Fails unless the server answers, and takes writes.
+pub(super) async fn takes_writes(
+    server: impl Executor<'_, Database = Postgres>,
+) -> Result<(), Error> {
+    let setting = "SELECT current_setting('transaction_read_only')";
+    let asked = sqlx::query_scalar::<_, String>(setting).fetch_one(server);
+    match within(ASKED, asked).await?.as_str() {
+        "off" => Ok(()),
+        _ => Err(Error::Io(io::Error::other(ReadOnly))),
+    }
+}
+
+/// What `work` comes to, if it does in time.
+pub(super) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let answer = tokio::time::timeout(patience, work).await;
+    answer.unwrap_or_else(|_| Err(no_answer()))
+}
+
+fn no_answer() -> Error {
+    let error = io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the database did not answer in time",
+    );
+    Error::Io(error)
+}
+
+/// The answers to a statement, which are read before the first is handed on.
+fn one_by_one<'e>(
+    answers: impl Future<Output = Result<Vec<Answer>, Error>> + Send + 'e,
+) -> BoxStream<'e, Result<Answer, Error>> {
+    let answers = answers.map_ok(|answers| stream::iter(answers.into_iter().map(Ok)));
+    stream::once(answers).try_flatten().boxed()
+}
