@@ -46,7 +46,7 @@ mod waiting;
 use std::time::Duration;
 
 use sqlx::{
-    PgPool,
+    Connection as _, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -76,6 +76,10 @@ pub use upload::Upload;
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a connection may have been idle to be used without a look whether it is still there. A
+/// look is a way to the database and back before each statement.
+const STALE: Duration = Duration::from_secs(1);
 
 /// How to reach the database.
 #[derive(Clone, clap::Args)]
@@ -133,6 +137,15 @@ impl Store {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(5))
+                .test_before_acquire(false)
+                .before_acquire(|connection, seen| {
+                    Box::pin(async move {
+                        if seen.idle_for >= STALE {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_lazy_with(connect.clone())
         };
         Self {
