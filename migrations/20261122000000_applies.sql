@@ -237,7 +237,8 @@ CREATE TABLE rounds (
 );
 
 -- Whose turn it is in each lane, and when the next one is due.
-CREATE INDEX rounds_by_turn ON rounds (account, lane, turn_at) WHERE due_at IS NOT NULL;
+CREATE INDEX rounds_by_turn ON rounds (account, lane, turn_at, apply_id, round_no)
+    WHERE due_at IS NOT NULL;
 CREATE INDEX rounds_by_time ON rounds (account, lane, due_at) WHERE due_at IS NOT NULL;
 
 -- The backlog that waits for a caller. Rounds are updated in their other indexes anyway.
@@ -384,32 +385,12 @@ RETURN coalesce((
         ) AS spans
     ) AS together), 0)::double precision;
 
--- Whether rounds of a lane are held back: it, or the account, is blocked and no probe is due.
-CREATE FUNCTION lane_is_held(of_account text, of_lane text)
-RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN EXISTS (
-    SELECT FROM blocks AS b
-    WHERE b.account = of_account AND b.lifted_at IS NULL AND b.probe_at > now()
-      AND (b.scope = 'ACCOUNT' OR b.lane = of_lane));
-
--- The products whose rounds are held back: blocked, and no probe is due.
-CREATE FUNCTION held_products(of_account text)
-RETURNS text[]
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN ARRAY(
-    SELECT b.product FROM blocks AS b
-    WHERE b.account = of_account AND b.lifted_at IS NULL AND b.probe_at > now()
-      AND b.scope = 'PRODUCT');
-
--- The products that have been blocked for longer than anyone waits for them.
-CREATE FUNCTION given_up_products(of_account text, block_for double precision)
-RETURNS text[]
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN ARRAY(
-    SELECT b.product FROM blocks AS b
-    WHERE b.account = of_account AND b.lifted_at IS NULL AND b.scope = 'PRODUCT'
-      AND b.since < now() - make_interval(secs => block_for));
+-- Blocks that hold rounds back: no probe is due. A view and no function, since it is looked at with
+-- every claim and the plan of a function is made anew each time.
+CREATE VIEW holding AS
+SELECT account, scope, lane, product, since
+FROM blocks
+WHERE lifted_at IS NULL AND probe_at > now();
 
 -- How much of a slowdown is left: half of it after every 30 s. The power is bounded, since one too
 -- small for a double is an error.

@@ -12,9 +12,6 @@ use crate::{
     domain::{ApplyId, Lane, Round},
 };
 
-/// How far past its time a poll may be before it passes those that are expected to finish first.
-const OVERDUE_SECONDS: f64 = 5.0;
-
 /// A request to register or import that may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intent {
@@ -97,13 +94,19 @@ impl Store {
     /// due before the next probe.
     pub async fn look(&self, lane: Lane, most: u32) -> Result<Look, Error> {
         let row = sqlx::query!(
-            r#"SELECT (SELECT count(*) FROM (
-                           SELECT FROM rounds
+            r#"WITH held AS (
+                   SELECT scope, product, since FROM holding
+                   WHERE account = $1 AND (lane IS NULL OR lane = $2)
+               )
+               SELECT (SELECT count(*) FROM (
+                           SELECT FROM rounds AS r
                            WHERE account = $1 AND lane = $2 AND due_at <= now()
-                             AND NOT (SELECT lane_is_held($1, $2))
-                             AND (product <> ALL ((SELECT held_products($1))::text[])
-                                  OR turn_at < now() - make_interval(secs => $4)
-                                     AND product = ANY ((SELECT given_up_products($1, $4))::text[]))
+                             AND NOT EXISTS (SELECT FROM held WHERE scope <> 'PRODUCT')
+                             AND NOT EXISTS (
+                                 SELECT FROM held AS h
+                                 WHERE h.product = r.product
+                                   AND greatest(h.since, r.turn_at)
+                                       > now() - make_interval(secs => $4))
                            LIMIT $3) AS due) AS "due!",
                       (SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
                        WHERE account = $1 AND lane = $2 AND due_at > now()) AS next"#,
@@ -132,28 +135,33 @@ impl Store {
         signed_at: OffsetDateTime,
     ) -> Result<Option<Claim>, Error> {
         let claimed_at = Instant::now();
-        let row = sqlx::query!(
-            r#"
-            WITH turn AS (
+        // Two statements, so that each has its order by an index and a plan that is made once.
+        macro_rules! claim {
+            ($turn:literal) => {
+                sqlx::query_as!(
+                    Row,
+                    r#"
+            WITH held AS (
+                SELECT scope, product, since FROM holding
+                WHERE account = $1 AND (lane IS NULL OR lane = $2)
+            ), turn AS (
                 SELECT apply_id, round_no, intent_at, product, turn_at, due_at
-                FROM rounds
+                FROM rounds AS r
                 WHERE account = $1 AND lane = $2 AND due_at <= now()
-                  AND NOT (SELECT lane_is_held($1, $2))
-                  AND (product <> ALL ((SELECT held_products($1))::text[])
-                       OR turn_at < now() - make_interval(secs => $8)
-                          AND product = ANY ((SELECT given_up_products($1, $8))::text[]))
-                ORDER BY CASE WHEN $2 <> 'QueryBatchRegisterDeviceStatus' THEN turn_at
-                              WHEN due_at < now() - make_interval(secs => $6) THEN '-infinity'
-                              ELSE expected_at END,
-                         CASE WHEN $2 = 'QueryBatchRegisterDeviceStatus' THEN due_at END,
-                         apply_id, round_no
+                  AND NOT EXISTS (SELECT FROM held WHERE scope <> 'PRODUCT')
+                  AND NOT EXISTS (
+                      SELECT FROM held AS h
+                      WHERE h.product = r.product
+                        AND greatest(h.since, r.turn_at) > now() - make_interval(secs => $7))
+                ORDER BY "# + $turn
+                        + r#", apply_id, round_no
                 LIMIT 1
                 FOR NO KEY UPDATE SKIP LOCKED
             ), standing AS MATERIALIZED (
                 -- A round waits for its product from its own turn on.
                 SELECT b.block_no, b.scope = 'PRODUCT' AS own, greatest(b.since, turn.turn_at) AS since,
                        b.scope <> 'PRODUCT' OR greatest(b.since, turn.turn_at)
-                                               > now() - make_interval(secs => $8) AS holds
+                                               > now() - make_interval(secs => $7) AS holds
                 FROM blocks AS b, turn
                 WHERE b.account = $1 AND b.lifted_at IS NULL
                   AND (b.scope = 'ACCOUNT' OR b.lane = $2 OR b.product = turn.product)
@@ -161,7 +169,7 @@ impl Store {
                 FOR NO KEY UPDATE OF b
             ), probed AS (
                 -- Of two that see the same probe due, the second finds it taken.
-                UPDATE blocks AS b SET probe_at = now() + make_interval(secs => $7)
+                UPDATE blocks AS b SET probe_at = now() + make_interval(secs => $6)
                 FROM standing
                 WHERE b.block_no = standing.block_no AND standing.holds
                   AND b.lifted_at IS NULL AND b.probe_at <= now()
@@ -182,7 +190,9 @@ impl Store {
                 -- A claim cannot know whether the one before it has sent anything.
                 resent = CASE r.phase WHEN 'IMPORT' THEN false WHEN 'IMPORTING' THEN true
                                       ELSE r.resent END
-            FROM turn, applies AS a
+            FROM turn, applies AS a,
+                 -- As a rule there was none, and what it asks of them is not looked for.
+                 (SELECT EXISTS (SELECT FROM blocks WHERE account = $1) AS was) AS any_block
             WHERE r.apply_id = turn.apply_id AND r.round_no = turn.round_no
               AND a.apply_id = turn.apply_id
               AND (SELECT count(*) FROM probed) = (SELECT count(*) FROM standing WHERE holds)
@@ -191,9 +201,11 @@ impl Store {
                       r.attempts, r.setbacks, r.page, r.intent_at, r.intent_nonce, r.resent,
                       turn.intent_at IS NULL AS "fresh!",
                       extract(epoch FROM now() - r.asked_at)::float8
-                          - blocked_for($1, $2, r.product, r.asked_at, $8) AS asked_ago,
+                          - CASE WHEN any_block.was THEN blocked_for($1, $2, r.product, r.asked_at, $7)
+                                 ELSE 0 END AS asked_ago,
                       extract(epoch FROM now() - r.failing_since)::float8
-                          - blocked_for($1, $2, r.product, r.failing_since, $8) AS failing_for,
+                          - CASE WHEN any_block.was THEN blocked_for($1, $2, r.product, r.failing_since, $7)
+                                 ELSE 0 END AS failing_for,
                       EXISTS (SELECT FROM standing) AS "blocked!",
                       (SELECT extract(epoch FROM now() - min(since))::float8
                        FROM standing WHERE own) AS refused_for,
@@ -202,17 +214,25 @@ impl Store {
                       a.restored, a.created_at, a.data_key, a.traceparent,
                       extract(epoch FROM now() - turn.due_at)::float8 AS "late!"
             "#,
-            self.account,
-            lane.as_str(),
-            seconds(lease),
-            signed_at,
-            super::follow::CHECK_GOOD_FOR_SECONDS,
-            OVERDUE_SECONDS,
-            seconds(self.blocking.probe_every),
-            seconds(self.blocking.block_for),
-        )
-        .fetch_optional(&self.pool)
-        .await?;
+                    self.account,
+                    lane.as_str(),
+                    seconds(lease),
+                    signed_at,
+                    super::follow::CHECK_GOOD_FOR_SECONDS,
+                    seconds(self.blocking.probe_every),
+                    seconds(self.blocking.block_for),
+                )
+                .fetch_optional(&self.pool)
+                .await?
+            };
+        }
+        let row = match lane {
+            // The earliest expected finish goes first, and before it what is overdue by 5 s.
+            Lane::Status => claim!(
+                "CASE WHEN due_at < now() - interval '5 s' THEN '-infinity' ELSE expected_at END, due_at"
+            ),
+            _ => claim!("turn_at"),
+        };
         let Some(row) = row else { return Ok(None) };
         if breaking::on(Fault::IntentUnwritten) && matches!(lane, Lane::Register | Lane::Import) {
             sqlx::query(
@@ -269,6 +289,42 @@ impl Store {
             traceparent: row.traceparent,
         }))
     }
+}
+
+/// A claim as the database tells it.
+struct Row {
+    apply_id: i64,
+    round_no: i32,
+    token: Uuid,
+    phase: String,
+    accepted: bool,
+    upstream_apply_id: Option<i64>,
+    nameless: i16,
+    devices: i32,
+    chunk_no: Option<i32>,
+    ordinals: Option<Vec<i32>>,
+    attempts: i32,
+    setbacks: i16,
+    page: i32,
+    intent_at: Option<OffsetDateTime>,
+    intent_nonce: Option<Uuid>,
+    resent: bool,
+    fresh: bool,
+    asked_ago: Option<f64>,
+    failing_for: Option<f64>,
+    blocked: bool,
+    refused_for: Option<f64>,
+    stale: bool,
+    product: String,
+    product_key: String,
+    iot_instance_id: String,
+    import: bool,
+    cancelling: bool,
+    restored: bool,
+    created_at: OffsetDateTime,
+    data_key: Option<Vec<u8>>,
+    traceparent: Option<String>,
+    late: f64,
 }
 
 #[cfg(test)]

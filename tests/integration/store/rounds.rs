@@ -1,6 +1,7 @@
 use registrar::domain::{ApplyStatus, Counts, Outcome, Phase};
 
 use super::*;
+use crate::support::stack::patiently;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_apply_goes_from_check_to_create_success() {
@@ -341,4 +342,52 @@ async fn register_refuses_what_is_not_ready_and_repeats_without_harm() {
 
     assert_eq!(first, second);
     assert_eq!(first.status, ApplyStatus::Create);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_reads_a_few_rounds_however_many_are_due() {
+    let (store, database) = store().await;
+    let pool = &database.pool;
+    store
+        .submit(&ANYONE, &devices("light", 3, AfterCheck::Stop), None)
+        .await
+        .unwrap();
+    let backlog = "WITH more AS (
+                       INSERT INTO applies (tenant, account, product_key, iot_instance_id, after_check,
+                                            status, sealed, uploads, revision, total)
+                       SELECT tenant, account, product_key, iot_instance_id, after_check, status, sealed,
+                              uploads, revision, total
+                       FROM applies, generate_series(1, 5000)
+                       RETURNING apply_id
+                   )
+                   INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, chunk_no,
+                                       devices, turn_at, due_at)
+                   SELECT more.apply_id, round_no, account, product, phase, accepted, chunk_no, devices,
+                          turn_at, due_at
+                   FROM rounds, more";
+    sqlx::query(backlog).execute(pool).await.unwrap();
+    sqlx::query("ANALYZE rounds").execute(pool).await.unwrap();
+    // What a connection has read is told by its end at the latest.
+    let read = "SELECT (seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_user_tables
+                WHERE relname = 'rounds'";
+    let told = async |least: i64| loop {
+        let read: i64 = sqlx::query_scalar(read).fetch_one(pool).await.unwrap();
+        if read >= least {
+            return read;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    sqlx::query("SELECT pg_stat_force_next_flush()")
+        .execute(pool)
+        .await
+        .unwrap();
+    let before = told(0).await;
+
+    for _ in 0..20 {
+        claim(&store, Lane::Check).await.unwrap();
+    }
+    store.close().await;
+
+    let read = patiently(told(before + 20)).await - before;
+    assert!(read < 20 * 100, "20 claims read {read} rounds");
 }
