@@ -62,7 +62,7 @@ async fn each_change_and_each_refusal_has_one_entry_and_a_repeat_none() {
         .unwrap_err();
     let more = json!({"product_key": "a1Simulator", "devices": [{"device_name": "no"}]});
     let answers = api.call("CheckDevices", &more).await.unwrap();
-    let second = answers[0]["apply"]["apply_id"].as_str().unwrap();
+    let second = answers[0]["apply"]["applyId"].as_str().unwrap();
     for _ in 0..2 {
         api.call("CancelApply", &json!({"apply_id": second}))
             .await

@@ -24,6 +24,9 @@ use crate::{
     upload::Upload,
 };
 
+/// How often a scene is played until its fault is noticed.
+const TRIES: usize = 3;
+
 const CHECK: &str = "BatchCheckDeviceNames";
 const REGISTER: &str = "BatchRegisterDeviceWithApplyId";
 
@@ -193,14 +196,15 @@ async fn each_promise_that_is_broken_on_purpose_is_noticed() {
     let unnoticed = Fault::ALL.iter().map(|fault| async {
         let scene = Scene::of(*fault);
         let faults: Vec<_> = scene.besides.into_iter().chain([*fault]).collect();
-        match AssertUnwindSafe(scene.play(&faults)).catch_unwind().await {
-            Ok(wrong) if wrong.is_empty() => Some(format!("{} is not noticed", fault.name())),
-            Ok(wrong) => {
-                eprintln!("{}: {}", fault.name(), wrong[0]);
-                None
+        // What shows depends on who comes first, which a busy machine may turn round.
+        for _ in 0..TRIES {
+            let played = AssertUnwindSafe(scene.play(&faults)).catch_unwind().await;
+            if let Some(noticed) = played.ok().and_then(|wrong| wrong.into_iter().next()) {
+                eprintln!("{}: {noticed}", fault.name());
+                return None;
             }
-            Err(_) => Some(format!("{} ends as told above", fault.name())),
         }
+        Some(format!("{} is not noticed", fault.name()))
     });
     all_is_well(unnoticed).await;
 }
