@@ -12,7 +12,7 @@ use crate::support::{
 /// Built by script/bench.
 const PEERS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/benches/peers/target/release/registrar-peers"
+    "/target/peers/release/registrar-peers"
 );
 const LOCK: &str = include_str!("peers/Cargo.lock");
 
