@@ -113,10 +113,12 @@ async fn replicas_are_replaced_under_load_and_nobody_loses_more_than_a_retry() {
     while let Some(resumed) = patiently(watchers.join_next()).await {
         assert!(resumed.unwrap() <= fleet.restarts.load(Ordering::Relaxed));
     }
+    for asked in &asked {
+        patiently(watch_to_the_end(&fleet, 0, asked.apply_id, None)).await;
+    }
     let truth = Truth::read(&upstream, PRODUCT_X509, LEASE).await;
     let mut client = fleet.client(0, 0);
     for asked in &asked {
-        patiently(watch_to_the_end(&fleet, 0, asked.apply_id, None)).await;
         let wrong = truth.violations(&mut client, asked).await;
         assert_eq!(wrong, Vec::<String>::new());
     }

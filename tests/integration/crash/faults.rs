@@ -364,13 +364,13 @@ async fn overtaken(life: &Life) -> bool {
 async fn is_overtaken(life: &mut Life) -> Vec<String> {
     let mut wrong = registers(life).await;
     patiently(async {
-        // The answer that was late has come.
         while life.upstream.ledger(CHECK).await.len() < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
-    tokio::time::sleep(LEASE).await;
+    // The ledger has it before it is sent.
+    tokio::time::sleep(5 * LEASE).await;
     if overtaken(life).await {
         wrong.push("a step went on after its lease".to_owned());
     }

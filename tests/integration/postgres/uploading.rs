@@ -56,10 +56,13 @@ async fn upload(mut client: Client, stop: CancellationToken) -> (i64, usize) {
         match stream(&mut client, &start, &mut acknowledged, &stop).await {
             Ok(last) => return (last.apply.unwrap().apply_id, acknowledged),
             Err(status) => {
-                assert!(is_to_be_repeated(&status), "{status:?}");
+                // A connection that broke says nothing but that.
+                let broke = std::error::Error::source(&status).is_some();
+                assert!(broke || is_to_be_repeated(&status), "{status:?}");
                 // Once its apply is known, it says where to go on.
-                let info = status.get_details_error_info().unwrap();
-                if let Some(next) = info.metadata.get("next_ordinal") {
+                if let Some(info) = status.get_details_error_info()
+                    && let Some(next) = info.metadata.get("next_ordinal")
+                {
                     assert!(next.parse::<usize>().unwrap() >= acknowledged, "{info:?}");
                 }
                 tokio::time::sleep(EVERY / 5).await;

@@ -15,6 +15,9 @@ use sqlx::PgPool;
 
 use super::stack::{Client, Upstream, get, list_devices};
 
+/// How much is told of what is wrong with an apply.
+const MOST: usize = 20;
+
 /// What the client of an apply has sent and been told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
@@ -122,6 +125,8 @@ impl Truth {
                 format!("device {ordinal} ({name}), {outcome:?}: {why}")
             }));
         }
+        // The others are as a rule the same.
+        wrong.truncate(MOST);
         wrong
             .into_iter()
             .map(|why| format!("apply {}, {:?}: {why}", asked.apply_id, apply.status()))
