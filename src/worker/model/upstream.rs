@@ -29,6 +29,8 @@ pub(super) struct Manner {
     pub(super) bad_at_create: u8,
     /// Are silently left out by the first upstream apply that has them with others.
     pub(super) left_out: u8,
+    /// So are these, by every one.
+    pub(super) never_made: u8,
     /// Failures name nobody.
     pub(super) nameless: bool,
     /// What can be refused is refused at once, not later by a status.
@@ -220,11 +222,13 @@ impl Upstream {
     }
 
     fn take(&mut self, names: &[Ordinal], phase: Phase, now: i64) -> Said {
-        let (mask, left_out) = (self.manner.left_out, &mut self.left_out);
+        let (once, always) = (self.manner.left_out, self.manner.never_made);
+        let left_out = &mut self.left_out;
         let names: Vec<_> = names
             .iter()
             .copied()
-            .filter(|at| names.len() == 1 || !has(mask, *at) || !left_out.insert(*at))
+            .filter(|at| !has(always, *at))
+            .filter(|at| names.len() == 1 || !has(once, *at) || !left_out.insert(*at))
             .collect();
         self.jobs.push(Job {
             names,
