@@ -27,10 +27,9 @@ pub(super) struct Manner {
     pub(super) bad_at_check: u8,
     /// Pass the check and cannot be created.
     pub(super) bad_at_create: u8,
-    /// Are silently left out by the first upstream apply that has them with others.
+    /// Are silently left out by the first upstream apply that has them with others; those that cannot
+    /// be created, by every one.
     pub(super) left_out: u8,
-    /// So are these, by every one.
-    pub(super) never_made: u8,
     /// Failures name nobody.
     pub(super) nameless: bool,
     /// What can be refused is refused at once, not later by a status.
@@ -222,7 +221,8 @@ impl Upstream {
     }
 
     fn take(&mut self, names: &[Ordinal], phase: Phase, now: i64) -> Said {
-        let (once, always) = (self.manner.left_out, self.manner.never_made);
+        let once = self.manner.left_out;
+        let always = once & self.manner.bad_at_create;
         let left_out = &mut self.left_out;
         let names: Vec<_> = names
             .iter()
