@@ -194,6 +194,7 @@ CREATE TABLE rounds (
     devices           integer     NOT NULL,  -- how many it began with
     upstream_apply_id bigint,
     nameless          smallint    NOT NULL DEFAULT 0,  -- failures in a row that named no device
+    fruitless         smallint    NOT NULL DEFAULT 0,  -- upstream applies taken that created nobody since a device was last settled
     attempts          integer     NOT NULL DEFAULT 0,  -- claims in a row that came to nothing
     failing_since     timestamptz,           -- when the first of those was recorded
     setbacks          smallint    NOT NULL DEFAULT 0,  -- answers in a row that took it no further

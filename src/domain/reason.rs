@@ -21,7 +21,8 @@ words! {
         NameRefused = "NAME_REFUSED",
         /// The upstream refused the nickname.
         NicknameRefused = "NICKNAME_REFUSED",
-        /// The upstream refused the device without saying why.
+        /// The upstream refused the device without saying why, or took it again and again and did not
+        /// create it.
         Refused = "REFUSED",
         /// The upstream gave no usable answer, however often it was asked.
         UpstreamUnclear = "UPSTREAM_UNCLEAR",

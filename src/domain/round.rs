@@ -107,6 +107,9 @@ pub struct Round {
     pub upstream_apply: Option<i64>,
     /// Failures in a row that named no device.
     pub nameless: i16,
+    /// Upstream applies that were taken and created nobody since a device of the round was last
+    /// settled.
+    pub fruitless: i16,
 }
 
 /// What a step learnt.
@@ -335,8 +338,12 @@ impl Round {
     }
 
     fn settling(self, settle: Settle) -> Change {
+        let fruitless = match settle.settles_any() {
+            true => 0,
+            false => self.fruitless,
+        };
         Change {
-            round: self,
+            round: Self { fruitless, ..self },
             settle,
             parts: Vec::new(),
         }
@@ -344,19 +351,16 @@ impl Round {
 
     /// Ends here; rounds of `size` take over `open`.
     fn parted(self, open: &[Ordinal], size: usize, settle: Settle) -> Change {
-        let nameless = self.nameless;
+        let ended = self.goes(Phase::Ended).settling(settle);
         let parts = open
             .chunks(size.max(1))
             .map(|part| Part {
                 ordinals: part.to_vec(),
-                nameless,
+                nameless: ended.round.nameless,
+                fruitless: ended.round.fruitless,
             })
             .collect();
-        Change {
-            round: self.goes(Phase::Ended),
-            settle,
-            parts,
-        }
+        Change { parts, ..ended }
     }
 }
 

@@ -197,7 +197,7 @@ impl Store {
               AND a.apply_id = turn.apply_id
               AND (SELECT count(*) FROM probed) = (SELECT count(*) FROM standing WHERE holds)
             RETURNING r.apply_id, r.round_no, r.lease AS "token!", r.phase, r.accepted,
-                      r.upstream_apply_id, r.nameless, r.devices, r.chunk_no, r.ordinals,
+                      r.upstream_apply_id, r.nameless, r.fruitless, r.devices, r.chunk_no, r.ordinals,
                       r.attempts, r.setbacks, r.page, r.intent_at, r.intent_nonce, r.resent,
                       turn.intent_at IS NULL AS "fresh!",
                       extract(epoch FROM now() - r.asked_at)::float8
@@ -265,6 +265,7 @@ impl Store {
                 accepted: row.accepted,
                 upstream_apply: row.upstream_apply_id,
                 nameless: row.nameless,
+                fruitless: row.fruitless,
             },
             devices: row.devices,
             chunk_no: row.chunk_no,
@@ -300,6 +301,7 @@ struct Row {
     accepted: bool,
     upstream_apply_id: Option<i64>,
     nameless: i16,
+    fruitless: i16,
     devices: i32,
     chunk_no: Option<i32>,
     ordinals: Option<Vec<i32>>,

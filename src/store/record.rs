@@ -249,7 +249,7 @@ async fn update_round(
                checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
                intent_at = CASE WHEN $13 THEN intent_at END,
                intent_nonce = CASE WHEN $13 THEN intent_nonce END,
-               resent = $19,
+               resent = $19, fruitless = $20,
                page = $14, setbacks = $15,
                failing_since = CASE WHEN $7 > 0 OR $15::smallint > 0 THEN coalesce(failing_since, now()) END,
                turn_at = CASE WHEN $16 THEN greatest(turn_at, now()) ELSE turn_at END,
@@ -275,6 +275,7 @@ async fn update_round(
         created.map(|(first, _)| first),
         created.map(|(_, last)| last),
         round.resent,
+        round.fruitless,
     )
     .execute(database)
     .await?;
@@ -293,9 +294,9 @@ async fn insert_parts(tx: &mut Tx<'_>, claim: &Claim, parts: &[Part]) -> Result<
     for (n, part) in parts.iter().enumerate() {
         sqlx::query!(
             r#"INSERT INTO rounds (apply_id, round_no, account, product, phase, accepted, ordinals,
-                                   devices, nameless, turn_at, due_at)
+                                   devices, nameless, fruitless, turn_at, due_at)
                SELECT $1, (SELECT max(round_no) + 1 FROM rounds WHERE apply_id = $1), account,
-                      product, $8, accepted, $3, $4, $5,
+                      product, $8, accepted, $3, $4, $5, $9,
                       CASE WHEN $6 THEN greatest(turn_at, now()) ELSE turn_at END
                           + make_interval(secs => $7), now()
                FROM rounds WHERE apply_id = $1 AND round_no = $2"#,
@@ -308,6 +309,7 @@ async fn insert_parts(tx: &mut Tx<'_>, claim: &Claim, parts: &[Part]) -> Result<
             part.nameless > 0,
             seconds(super::newcomers::TURN * n as u32),
             Phase::first(claim.round.import).as_str(),
+            part.fruitless,
         )
         .execute(&mut *tx)
         .await?;

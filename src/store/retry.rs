@@ -71,7 +71,7 @@ pub(super) async fn ask_again(tx: &mut Tx<'_>, apply: ApplyId) -> Result<u64, Er
                SET phase = CASE WHEN upstream_apply_id IS NULL THEN 'LOOKUP' ELSE 'UNKNOWN' END,
                    page = 0, chunk_no = NULL, ordinals = $3, due_at = now(),
                    asked_at = now(), expected_at = now(), turn_at = now(), attempts = 0,
-                   failing_since = NULL, setbacks = 0
+                   failing_since = NULL, setbacks = 0, fruitless = 0
                WHERE apply_id = $1 AND round_no = $2"#,
             apply.0,
             round.round_no,

@@ -16,6 +16,17 @@ pub enum Settle {
     Each(Vec<(Ordinal, Outcome, Option<Reason>)>),
 }
 
+impl Settle {
+    /// Whether a device has its last outcome by this.
+    pub(super) fn settles_any(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Open(outcome) => !outcome.is_open(),
+            Self::Each(each) => each.iter().any(|(_, outcome, _)| !outcome.is_open()),
+        }
+    }
+}
+
 /// The round after an event, and what the event did besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -34,6 +45,8 @@ pub struct Part {
     pub ordinals: Vec<Ordinal>,
     /// Failures in a row that named none of them.
     pub nameless: i16,
+    /// Upstream applies that were taken and created nobody since a device of them was last settled.
+    pub fruitless: i16,
 }
 
 impl Change {

@@ -3,6 +3,13 @@
 use super::{Change, Event, IllegalTransition, Phase, Round, Settle};
 use crate::domain::{Ordinal, Outcome, Reason, ReasonCode};
 
+/// How many upstream applies in a row may take devices and settle none of them.
+///
+/// One that lost rows has created others, or creates them once it has fewer a call, which the next
+/// one sees to. The rest is patience with an upstream that is out of order for a while: each waits for
+/// a check and a creation, and that of an import for an hour and more.
+pub(super) const FRUITLESS_AT_MOST: i16 = 8;
+
 impl Round {
     /// The upstream answers, and has not finished in time. A check that was never asked to register
     /// is abandoned for a new one; a creation may still end, and is asked after seldom.
@@ -84,6 +91,34 @@ impl Round {
         }
     }
 
+    /// The rest of a round of which these were settled does not exist: it begins anew, in rounds of
+    /// `size`, whatever was known of it. Where the upstream has taken it too often for that, it has
+    /// failed.
+    pub(super) fn anew(
+        self,
+        rest: &[Ordinal],
+        size: usize,
+        settled: Vec<(Ordinal, Outcome, Option<Reason>)>,
+    ) -> Change {
+        let taken = i16::from(self.upstream_apply.is_some());
+        let fruitless = match settled.is_empty() {
+            true => self.fruitless + taken,
+            false => 0,
+        };
+        let round = Self { fruitless, ..self };
+        let mut each = settled;
+        if fruitless < FRUITLESS_AT_MOST {
+            each.extend(rest.iter().map(|at| (*at, Outcome::Pending, None)));
+            return round.parted(rest, size, Settle::Each(each));
+        }
+        let text =
+            format!("the upstream has taken the device {fruitless} times and not created it");
+        let why = Reason::local(ReasonCode::Refused, text);
+        let failed = |at: &Ordinal| (*at, Outcome::Failed, Some(why.clone()));
+        each.extend(rest.iter().map(failed));
+        round.goes(Phase::Ended).settling(Settle::Each(each))
+    }
+
     /// What a refused device is: once accepted for registration, it has failed.
     pub(super) fn refusal(&self) -> Outcome {
         if self.accepted {
@@ -138,6 +173,7 @@ mod tests {
             accepted,
             upstream_apply: Some(7),
             nameless: 0,
+            fruitless: 0,
         }
     }
 
@@ -234,6 +270,34 @@ mod tests {
             assert_eq!(change.round.upstream_apply, None);
             assert_eq!(change.settle, Settle::Open(Outcome::Pending));
         }
+    }
+
+    #[test]
+    fn names_that_the_upstream_takes_and_never_lists_are_sent_anew_so_often_and_no_more() {
+        let nobody = || Event::Listed { present: vec![] };
+        let mut at = round(Phase::Listing, true);
+        for taken in 1..FRUITLESS_AT_MOST {
+            let change = at.clone().on(nobody(), &[3]).unwrap();
+            let [part] = &change.parts[..] else {
+                panic!("after {taken}: {change:?}");
+            };
+            assert_eq!(part.fruitless, taken);
+            at.fruitless = part.fruitless;
+        }
+        let Settle::Each(each) = at.clone().on(nobody(), &[3]).unwrap().settle else {
+            panic!("nothing settled");
+        };
+        let [(3, Outcome::Failed, Some(why))] = &each[..] else {
+            panic!("{each:?}");
+        };
+        assert_eq!(why.code, ReasonCode::Refused);
+        let text = "the upstream has taken the device 8 times and not created it";
+        assert_eq!(why.text, text);
+
+        // One that is created proves that the upstream is at work.
+        let some = Event::Listed { present: vec![4] };
+        let change = at.on(some, &[3, 4]).unwrap();
+        assert_eq!(change.parts[0].fruitless, 0);
     }
 
     #[test]

@@ -141,14 +141,12 @@ impl Round {
         if self.upstream_apply.is_none() && absent.len() == open.len() {
             return self.again().settling(Settle::Open(Outcome::Pending));
         }
-        let found = !each.is_empty();
-        each.extend(absent.iter().map(|at| (*at, Outcome::Pending, None)));
         if self.restored {
             // What is forgotten may be at it still: each look that finds something has earned another.
-            let nameless = if found { 0 } else { self.nameless };
-            return Self { nameless, ..self }.parted(&absent, CHUNK, Settle::Each(each));
+            let nameless = if each.is_empty() { self.nameless } else { 0 };
+            return Self { nameless, ..self }.anew(&absent, CHUNK, each);
         }
-        self.parted(&absent, SMALL_ROUND, Settle::Each(each))
+        self.anew(&absent, SMALL_ROUND, each)
     }
 }
 

@@ -122,9 +122,7 @@ impl Round {
             each.extend(rest.map(|at| (*at, Outcome::Unknown, Some(why.clone()))));
             self.goes(Phase::Lookup).settling(Settle::Each(each))
         } else {
-            // They begin anew, whatever was known of them.
-            each.extend(named.rest.iter().map(|at| (*at, Outcome::Pending, None)));
-            self.parted(&named.rest, SMALL_ROUND, Settle::Each(each))
+            self.anew(&named.rest, SMALL_ROUND, each)
         }
     }
 }

@@ -11,6 +11,7 @@ fn round(phase: Phase) -> Round {
         accepted: false,
         upstream_apply: Some(7),
         nameless: 0,
+        fruitless: 0,
     }
 }
 
@@ -147,11 +148,13 @@ fn a_failed_check_that_names_nobody_is_made_again_and_then_halved_down_to_the_cu
         [
             Part {
                 ordinals: vec![0, 1],
-                nameless: 1
+                nameless: 1,
+                fruitless: 0,
             },
             Part {
                 ordinals: vec![2],
-                nameless: 1
+                nameless: 1,
+                fruitless: 0,
             }
         ]
     );
@@ -253,7 +256,8 @@ fn rows_that_a_creation_lost_enter_new_rounds() {
         change.parts,
         [Part {
             ordinals: vec![1],
-            nameless: 0
+            nameless: 0,
+            fruitless: 0,
         }]
     );
 }
@@ -308,6 +312,7 @@ fn a_cancelled_round_goes_on_only_if_it_may_have_been_asked_to_register() {
     let parted = Part {
         ordinals: vec![1],
         nameless: 0,
+        fruitless: 0,
     };
     for &phase in Phase::ALL {
         for intent_open in [false, true] {

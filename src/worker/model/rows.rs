@@ -47,6 +47,7 @@ impl Row {
                 accepted,
                 upstream_apply: None,
                 nameless: 0,
+                fruitless: 0,
             },
             ordinals,
             lease: None,
@@ -194,6 +195,7 @@ impl Rows {
                 let all = part.ordinals.clone();
                 let mut row = Row::new(first, self.import, accepted, all, now);
                 row.round.nameless = part.nameless;
+                row.round.fruitless = part.fruitless;
                 self.rounds.push(row);
             }
             self.follow(now);
@@ -340,7 +342,7 @@ impl Rows {
                 row.ordinals.retain(|at| unknown.contains(at));
                 (row.due_at, row.asked_at) = (Some(now), Some(now));
                 (row.attempts, row.setbacks, row.page) = (0, 0, 0);
-                row.failing_since = None;
+                (row.failing_since, row.round.fruitless) = (None, 0);
             }
         }
         let failed = with(&self.outcomes, Outcome::Failed);

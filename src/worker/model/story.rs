@@ -79,9 +79,6 @@ impl ReferenceStateMachine for Story {
             .prop_map(|(devices, rounds, after_check, import, (masks, are))| {
                 let [foreign, bad_at_check, bad_at_create, left_out] = masks;
                 let [nameless, at_once, import_status] = are;
-                // An upstream that takes an import, never carries it out and says so nowhere is
-                // asked again and again.
-                let at_once = at_once || import && !import_status;
                 Setting {
                     devices,
                     rounds,

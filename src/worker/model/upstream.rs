@@ -27,7 +27,8 @@ pub(super) struct Manner {
     pub(super) bad_at_check: u8,
     /// Pass the check and cannot be created.
     pub(super) bad_at_create: u8,
-    /// Are silently left out by the first upstream apply that has them with others.
+    /// Are silently left out by the first upstream apply that has them with others; those that cannot
+    /// be created, by every one.
     pub(super) left_out: u8,
     /// Failures name nobody.
     pub(super) nameless: bool,
@@ -220,11 +221,14 @@ impl Upstream {
     }
 
     fn take(&mut self, names: &[Ordinal], phase: Phase, now: i64) -> Said {
-        let (mask, left_out) = (self.manner.left_out, &mut self.left_out);
+        let once = self.manner.left_out;
+        let always = once & self.manner.bad_at_create;
+        let left_out = &mut self.left_out;
         let names: Vec<_> = names
             .iter()
             .copied()
-            .filter(|at| names.len() == 1 || !has(mask, *at) || !left_out.insert(*at))
+            .filter(|at| !has(always, *at))
+            .filter(|at| names.len() == 1 || !has(once, *at) || !left_out.insert(*at))
             .collect();
         self.jobs.push(Job {
             names,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::round::{Event, Part};
+use crate::domain::round::{Event, Part, ends::FRUITLESS_AT_MOST};
 
 mod paths;
 
@@ -14,6 +14,7 @@ fn round(phase: Phase) -> Round {
         accepted: true,
         upstream_apply: None,
         nameless: 0,
+        fruitless: 0,
     }
 }
 
@@ -198,6 +199,7 @@ fn a_look_up_settles_what_it_finds_and_sends_anew_what_is_proven_absent() {
     let part = Part {
         ordinals: vec![1, 2],
         nameless: 0,
+        fruitless: 0,
     };
     assert_eq!(some.parts, [part]);
 
@@ -215,6 +217,44 @@ fn a_look_up_settles_what_it_finds_and_sends_anew_what_is_proven_absent() {
     let early = on(Phase::Lookup, looked_up(&[0], &[], &[1, 2], false));
     assert_eq!(early.round.phase, Phase::Lookup);
     assert_eq!(outcomes(&early), [(0, Outcome::Created)]);
+}
+
+#[test]
+fn an_import_that_is_taken_and_never_carried_out_is_made_anew_so_often_and_no_more() {
+    let absent = || looked_up(&[], &[], &OPEN, true);
+    let taken = Round {
+        upstream_apply: Some(7),
+        ..round(Phase::Lookup)
+    };
+    for restored in [false, true] {
+        let mut at = Round {
+            restored,
+            ..taken.clone()
+        };
+        for times in 1..FRUITLESS_AT_MOST {
+            let change = at.clone().on(absent(), &OPEN).unwrap();
+            let [part] = &change.parts[..] else {
+                panic!("after {times}: {change:?}");
+            };
+            assert_eq!(part.fruitless, times);
+            at.fruitless = part.fruitless;
+        }
+        let end = at.clone().on(absent(), &OPEN).unwrap();
+        assert_eq!((end.round.phase, end.parts.len()), (Phase::Ended, 0));
+        assert_eq!(outcomes(&end), OPEN.map(|at| (at, Outcome::Failed)));
+
+        // One that is found proves that the upstream is at work.
+        let some = at.on(looked_up(&[0], &[], &[1, 2], true), &OPEN).unwrap();
+        assert_eq!(some.parts[0].fruitless, 0);
+    }
+
+    // What was not taken, as far as is known, tells nothing of the upstream.
+    let unheard = Round {
+        fruitless: 3,
+        ..round(Phase::Lookup)
+    };
+    let again = unheard.on(absent(), &OPEN).unwrap().round;
+    assert_eq!((again.phase, again.fruitless), (Phase::CheckImport, 3));
 }
 
 #[test]

@@ -48,12 +48,18 @@ impl Expected {
             Phase::first(import),
             false,
             (0..devices as i32).collect(),
-            0,
+            (0, 0),
         );
         new
     }
 
-    fn add(&mut self, phase: Phase, accepted: bool, ordinals: Vec<Ordinal>, nameless: i16) {
+    fn add(
+        &mut self,
+        phase: Phase,
+        accepted: bool,
+        ordinals: Vec<Ordinal>,
+        (nameless, fruitless): (i16, i16),
+    ) {
         self.rounds.push(Row {
             round: Round {
                 phase,
@@ -63,6 +69,7 @@ impl Expected {
                 accepted,
                 upstream_apply: None,
                 nameless,
+                fruitless,
             },
             ordinals,
             leased_by: None,
@@ -126,7 +133,8 @@ impl Expected {
         }
         for part in change.parts {
             let first = Phase::first(self.import);
-            self.add(first, accepted, part.ordinals, part.nameless);
+            let counters = (part.nameless, part.fruitless);
+            self.add(first, accepted, part.ordinals, counters);
         }
         let changed = before != self.outcomes;
         self.follow(changed);
@@ -209,7 +217,7 @@ impl Expected {
             all.sort_unstable();
             held.iter()
                 .for_each(|n| self.rounds[*n].round.phase = Phase::Ended);
-            self.add(Phase::Held, false, all, 0);
+            self.add(Phase::Held, false, all, (0, 0));
         }
     }
 
@@ -219,6 +227,7 @@ impl Expected {
                 let open = self.open(n);
                 let row = &mut self.rounds[n];
                 row.ordinals = open;
+                row.round.fruitless = 0;
                 row.due = true;
                 row.round.phase = match row.round.upstream_apply {
                     Some(_) => Phase::Unknown,
@@ -238,7 +247,7 @@ impl Expected {
             .counts
             .shift_all(Outcome::Failed, Outcome::Pending);
         if !failed.is_empty() {
-            self.add(Phase::first(self.import), true, failed, 0);
+            self.add(Phase::first(self.import), true, failed, (0, 0));
         }
     }
 

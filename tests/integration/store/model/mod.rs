@@ -349,7 +349,7 @@ async fn compare(stage: &Stage, expected: &Expected) {
     );
 
     let rows = sqlx::query(
-        "SELECT phase, accepted, resent, upstream_apply_id, nameless, lease IS NOT NULL AS leased,
+        "SELECT phase, accepted, resent, upstream_apply_id, nameless, fruitless, lease IS NOT NULL AS leased,
                 coalesce(due_at <= now(), false) AS due, intent_at IS NOT NULL AS intent
          FROM rounds WHERE apply_id = $1 ORDER BY round_no",
     )
@@ -367,6 +367,7 @@ async fn compare(stage: &Stage, expected: &Expected) {
             accepted: row.get("accepted"),
             upstream_apply: row.get("upstream_apply_id"),
             nameless: row.get("nameless"),
+            fruitless: row.get("fruitless"),
         };
         let rests = round.phase.lane().is_none();
         assert_eq!(round, expected.round);
