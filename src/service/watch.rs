@@ -1,9 +1,9 @@
 //! WatchApply: the events of an apply, until it has settled.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tonic::Status;
 use tracing::{Instrument as _, Span};
 
@@ -79,14 +79,20 @@ impl Service {
     }
 
     async fn opened(&self, caller: &Caller, id: ApplyId) -> Result<(Apply, Snapshot), Error> {
-        let _permit = self
-            .openings
-            .acquire()
-            .await
+        // While the database is away each that opens takes its time to find that out.
+        let permit = timeout(OPENED_WITHIN, self.openings.acquire()).await;
+        let _permit = permit
+            .map_err(|_| Error::away())?
             .expect("openings are never closed");
         self.store.apply(caller, id).await
     }
 }
+
+/// How long a sign of life waits for what it tells besides.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a watch waits to be opened by the few that may be at a time.
+const OPENED_WITHIN: Duration = Duration::from_secs(20);
 
 /// What one caller watches. What ends or interrupts its silence lasts as long as it does and is not
 /// made anew for each message: most of the cost of a message would be that.
@@ -177,10 +183,8 @@ impl Watch {
     async fn sign_of_life(&mut self, since: Option<Instant>) -> pb::WatchApplyResponse {
         let (store, waits) = (&self.service.store, &self.service.waits);
         let last = self.cursor.last;
-        let waiting = waits
-            .of(store, &self.apply, &last, since)
-            .await
-            .unwrap_or_default();
+        let waiting = timeout(TOLD_WITHIN, waits.of(store, &self.apply, &last, since)).await;
+        let waiting = waiting.ok().and_then(Result::ok).flatten();
         pb::WatchApplyResponse {
             heartbeat: true,
             waiting_for: waiting.map(answer::waiting_for),

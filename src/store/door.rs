@@ -7,9 +7,11 @@
 use std::{
     collections::VecDeque,
     io,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +27,10 @@ const SMALL: usize = 1_000;
 
 /// How many groups are written at a time: while one waits for the disk, another is worked on.
 const WRITERS: usize = 2;
+
+/// How many wait at most: more than come in a second. While the database is away those whose callers
+/// have gone are still there.
+const WAITING: usize = 4_096;
 
 /// How much a group holds at most: a statement of a bounded size, some milliseconds of work.
 const MEMBERS: usize = 256;
@@ -100,6 +106,9 @@ impl Store {
         let (told, answer) = oneshot::channel();
         let needs_writer = {
             let mut state = self.door.lock();
+            if state.waiting.len() >= WAITING {
+                return Err(Error::away());
+            }
             state.waiting.push_back(Waiting { newcomer, told });
             let room = state.writers < WRITERS;
             state.writers += usize::from(room);
@@ -107,11 +116,16 @@ impl Store {
         };
         if needs_writer {
             let store = self.clone();
-            self.door
-                .writers
-                .spawn(async move { store.write_groups().await });
+            self.door.writers.spawn(async move {
+                // Who panics takes a group along, and not those that wait.
+                while AssertUnwindSafe(store.write_groups())
+                    .catch_unwind()
+                    .await
+                    .is_err()
+                {}
+            });
         }
-        let (newcomer, stored) = answer.await.expect("a writer tells everyone it takes");
+        let (newcomer, stored) = answer.await.map_err(|_| Error::away())?;
         Ok((newcomer, stored?))
     }
 

@@ -100,6 +100,13 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The database is away, as far as can be told without asking it.
+    pub fn away() -> Self {
+        Self::Unreachable(sqlx::Error::PoolTimedOut)
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if passes(&error) {

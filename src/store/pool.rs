@@ -11,10 +11,10 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{
@@ -50,36 +50,61 @@ type Answer = Either<PgQueryResult, PgRow>;
 /// How long a connection may lie idle before it is asked whether it still leads anywhere.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How long each connection is asked for, once a server was met that takes no writes.
+const DOUBTFUL: Duration = Duration::from_secs(30);
+
 /// The connections of a process. Each statement on one waits its turn, and is then bounded.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     raw: PgPool,
     /// How long a statement may take.
     patience: Duration,
-    /// Whether a server was met that takes no writes, and none since that does.
-    doubted: Arc<AtomicBool>,
+    doubt: Doubt,
+}
+
+/// Until when connections are asked before they are used.
+#[derive(Clone, Debug, Default)]
+struct Doubt(Arc<Mutex<Option<Instant>>>);
+
+impl Doubt {
+    fn arises(&self) {
+        *self.until() = Some(Instant::now() + DOUBTFUL);
+    }
+
+    fn stands(&self) -> bool {
+        self.until().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Every change under the lock is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Pool {
     /// So many connections, each opened when it is first needed.
     pub(super) fn new(connect: PgConnectOptions, connections: u32, patience: Duration) -> Self {
-        let doubted = Arc::new(AtomicBool::new(false));
-        let doubt = doubted.clone();
+        let doubt = Doubt::default();
+        let doubted = doubt.clone();
         let raw = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
-            .after_connect(move |connection, about| {
-                let doubt = doubt.clone();
-                let asked = async move {
-                    let answer = takes_writes(&mut *connection).await;
-                    doubt.store(answer.is_err(), Ordering::Relaxed);
-                    match answer {
-                        Ok(()) => restored::look(connection, about).await,
-                        // Told to whoever gets it.
-                        Err(_) => Ok(()),
+            .after_connect(move |connection, _| {
+                let doubt = doubted.clone();
+                let begin = async move {
+                    // Who has gone leaves no statement behind that goes on.
+                    let notices = "SET client_connection_check_interval = '1s'";
+                    sqlx::query(notices).execute(&mut *connection).await.ok();
+                    match takes_writes(&mut *connection).await {
+                        Ok(()) => restored::look(connection).await,
+                        // Asked again, and told, before it is used.
+                        Err(_) => {
+                            doubt.arises();
+                            Ok(())
+                        }
                     }
                 };
-                asked.boxed()
+                begin.boxed()
             })
             .test_before_acquire(false)
             .before_acquire(|connection, about| match about.idle_for < FRESH {
@@ -89,16 +114,11 @@ impl Pool {
                     asked.map(|answered| Ok(answered.is_ok())).boxed()
                 }
             })
-            // A transaction that was given up is rolled back here, and the server may hang.
-            .after_release(|connection, _| {
-                let asked = within(ASKED, connection.ping());
-                asked.map(|answered| Ok(answered.is_ok())).boxed()
-            })
             .connect_lazy_with(connect);
         Self {
             raw,
             patience,
-            doubted,
+            doubt,
         }
     }
 
@@ -123,7 +143,7 @@ impl Pool {
             bounds: Bounds {
                 busy: AtomicBool::new(false),
                 patience: self.patience,
-                doubted: self.doubted.clone(),
+                doubt: self.doubt.clone(),
             },
         })
     }
@@ -133,12 +153,17 @@ impl Pool {
         let mut stale = self.raw.num_idle();
         loop {
             let mut connection = self.raw.acquire().await?;
-            if !self.doubted.load(Ordering::Relaxed) {
+            if !self.doubt.stands() {
                 return Ok(connection);
             }
-            let Err(error) = takes_writes(&mut *connection).await else {
+            let asked = async {
+                takes_writes(&mut *connection).await?;
+                restored::look(&mut connection).await
+            };
+            let Err(error) = asked.await else {
                 return Ok(connection);
             };
+            self.doubt.arises();
             drop(connection.detach());
             if stale == 0 {
                 return Err(error);
@@ -163,8 +188,7 @@ struct Bounds {
     /// Whether an answer is awaited.
     busy: AtomicBool,
     patience: Duration,
-    /// See [`Pool`].
-    doubted: Arc<AtomicBool>,
+    doubt: Doubt,
 }
 
 impl Connection {
@@ -192,7 +216,7 @@ impl Bounds {
         if let Err(Error::Database(error)) = &answer
             && error.code().as_deref() == Some(READ_ONLY)
         {
-            self.doubted.store(true, Ordering::Relaxed);
+            self.doubt.arises();
         }
         answer
     }
@@ -200,11 +224,20 @@ impl Bounds {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.bounds.busy.load(Ordering::Relaxed)
-            && let Some(raw) = self.raw.take()
-        {
+        let Some(mut raw) = self.raw.take() else {
+            return;
+        };
+        if self.bounds.busy.load(Ordering::Relaxed) {
             drop(raw.detach());
+            return;
         }
+        // A transaction that was given up is rolled back on the way, and the server may hang.
+        let returned = tokio::time::timeout(ASKED, raw.return_to_pool());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded, and nothing is lost with it; the pool does the same without a bound"
+        )]
+        tokio::spawn(returned);
     }
 }
 

@@ -6,10 +6,7 @@
 
 use std::sync::Once;
 
-use futures_util::future::BoxFuture;
-use sqlx::{
-    Connection as _, PgConnection, Postgres, Row as _, Transaction, pool::PoolConnectionMetadata,
-};
+use sqlx::{Connection as _, PgConnection, Postgres, Row as _, Transaction};
 
 use super::{Error, Store};
 
@@ -41,6 +38,10 @@ impl Store {
         let mut on = PgConnection::connect_with(&self.connect).await?;
         let here = here(&mut on).await?;
         let mut tx = on.begin().await?;
+        // In the order of whoever notices it at the same time.
+        sqlx::query("SELECT FROM keeper FOR UPDATE")
+            .execute(&mut *tx)
+            .await?;
         let marked = mark(&mut tx).await?;
         if let Some((here, _)) = here {
             keep(&mut tx, &here).await?;
@@ -53,17 +54,22 @@ impl Store {
 
 /// Looks who keeps the rows, on a connection that was not used yet; so nothing is done on another
 /// server before it is known to be another one.
-pub(super) fn look(
-    on: &mut PgConnection,
-    _: PoolConnectionMetadata,
-) -> BoxFuture<'_, Result<(), sqlx::Error>> {
-    Box::pin(async move {
-        match here(on).await? {
-            Some((here, Some(before))) if here != before => changed(on, &here).await,
-            Some((here, None)) => first(on, &here).await,
-            Some(_) | None => Ok(()),
-        }
-    })
+pub(super) async fn look(on: &mut PgConnection) -> Result<(), sqlx::Error> {
+    match here(on).await? {
+        Some((here, Some(before))) if here != before => changed(on, &here).await,
+        Some((here, None)) => first(on, &here).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether asking again would tell no more: the rights, the functions or the tables are not there.
+fn cannot_be_told(error: &dyn sqlx::error::DatabaseError) -> bool {
+    const NOT_ALLOWED: [&str; 3] = ["42501", "42883", "0A000"];
+    let code = error.code().unwrap_or_default();
+    NOT_ALLOWED
+        .iter()
+        .chain(&NOT_MIGRATED)
+        .any(|one| *one == code)
 }
 
 /// Who keeps the rows, and who did when that was last looked at. None where it cannot be told.
@@ -79,7 +85,7 @@ async fn here(on: &mut PgConnection) -> Result<Option<(Keeper, Option<Keeper>)>,
     .fetch_optional(on)
     .await;
     let row = match asked {
-        Err(sqlx::Error::Database(error)) => {
+        Err(sqlx::Error::Database(error)) if cannot_be_told(&*error) => {
             let code = error.code().unwrap_or_default().into_owned();
             if !NOT_MIGRATED.contains(&code.as_str()) {
                 TOLD.call_once(|| {
@@ -168,7 +174,7 @@ async fn keep(tx: &mut Transaction<'_, Postgres>, here: &Keeper) -> Result<(), s
 async fn mark(tx: &mut Transaction<'_, Postgres>) -> Result<Marked, sqlx::Error> {
     let applies = sqlx::query!(
         r#"UPDATE applies SET restored = true
-           WHERE status NOT IN ('CREATE_SUCCESS', 'CANCELLED')"#
+           WHERE status NOT IN ('CREATE_SUCCESS', 'CANCELLED') AND NOT restored"#
     )
     .execute(&mut **tx)
     .await?
@@ -191,7 +197,9 @@ async fn mark(tx: &mut Transaction<'_, Postgres>) -> Result<Marked, sqlx::Error>
                         OR phase = 'REGISTER' AND intent_at IS NULL AS unsent
                  FROM rounds AS r JOIN applies AS a USING (apply_id)
                  WHERE phase <> 'ENDED' AND a.restored
-                   AND a.status NOT IN ('CREATE_SUCCESS', 'CANCELLED')) AS open
+                   AND a.status NOT IN ('CREATE_SUCCESS', 'CANCELLED')
+                 -- As they are once they are held: claims go on meanwhile.
+                 ORDER BY r.apply_id, round_no FOR NO KEY UPDATE OF r) AS open
            WHERE r.apply_id = open.apply_id AND r.round_no = open.round_no"#
     )
     .execute(&mut **tx)
