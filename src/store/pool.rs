@@ -47,6 +47,14 @@ pub(super) struct ReadOnly;
 
 type Answer = Either<PgQueryResult, PgRow>;
 
+/// What a server is told of a session, as far as it knows it: who has gone leaves no statement behind
+/// that goes on, and who cannot be heard any more no transaction that holds its locks. None of ours
+/// waits for anything but the next statement.
+const SETTINGS: [&str; 2] = [
+    "SET client_connection_check_interval = '1s'",
+    "SET idle_in_transaction_session_timeout = '15s'",
+];
+
 /// How long a connection may lie idle before it is asked whether it still leads anywhere.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -92,9 +100,9 @@ impl Pool {
             .after_connect(move |connection, _| {
                 let doubt = doubted.clone();
                 let begin = async move {
-                    // Who has gone leaves no statement behind that goes on.
-                    let notices = "SET client_connection_check_interval = '1s'";
-                    sqlx::query(notices).execute(&mut *connection).await.ok();
+                    for setting in SETTINGS {
+                        sqlx::query(setting).execute(&mut *connection).await.ok();
+                    }
                     match takes_writes(&mut *connection).await {
                         Ok(()) => restored::look(connection).await,
                         // Asked again, and told, before it is used.
