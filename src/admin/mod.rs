@@ -1,9 +1,9 @@
 //! What operators and their machines ask over HTTP: health, and metrics.
 //!
 //! `/livez` answers as long as the process does: alive is not ready. `/readyz` answers 200 while
-//! calls can be served: the database answers, takes writes and has the schema, the upstream accepts the clock, and
-//! the process is not stopping. `/metrics` tells what was measured, in Prometheus' text format, and
-//! asks nothing of the database: [`tell_state`] does, at its own pace.
+//! calls can be served: the database answers, takes writes and has the schema, the upstream accepts
+//! the clock, and the process is not stopping. `/metrics` tells what was measured, in Prometheus' text
+//! format, and asks nothing of the database: [`tell_state`] does, at its own pace.
 
 mod incoming;
 mod state;

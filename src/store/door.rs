@@ -28,9 +28,10 @@ const SMALL: usize = 1_000;
 /// How many groups are written at a time: while one waits for the disk, another is worked on.
 const WRITERS: usize = 2;
 
-/// How many wait at most: more than come in a second. While the database is away those whose callers
-/// have gone are still there.
+/// How much waits at most: more than comes in a second, and some 50 MB. While the database is away
+/// what those brought who have gone is still there.
 const WAITING: usize = 4_096;
+const WAITING_DEVICES: usize = 200_000;
 
 /// How much a group holds at most: a statement of a bounded size, some milliseconds of work.
 const MEMBERS: usize = 256;
@@ -46,6 +47,8 @@ pub(super) struct Door {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Waiting>,
+    /// What they bring.
+    devices: usize,
     writers: usize,
 }
 
@@ -79,7 +82,12 @@ impl Door {
         if members == 0 {
             state.writers -= 1;
         }
-        state.waiting.drain(..members).collect()
+        let group: Vec<_> = state.waiting.drain(..members).collect();
+        state.devices -= group
+            .iter()
+            .map(|one| one.newcomer.devices())
+            .sum::<usize>();
+        group
     }
 
     /// Waits until no group is being written.
@@ -106,9 +114,11 @@ impl Store {
         let (told, answer) = oneshot::channel();
         let needs_writer = {
             let mut state = self.door.lock();
-            if state.waiting.len() >= WAITING {
+            let devices = state.devices + newcomer.devices();
+            if state.waiting.len() == WAITING || devices > WAITING_DEVICES {
                 return Err(Error::away());
             }
+            state.devices = devices;
             state.waiting.push_back(Waiting { newcomer, told });
             let room = state.writers < WRITERS;
             state.writers += usize::from(room);

@@ -1,6 +1,8 @@
 //! The kinds of hostile clients. Each is one connection, from its beginning until it is hung up on,
 //! has done its worst or is called off.
 
+mod admin;
+
 use std::{io, time::Duration};
 
 use futures_util::future::BoxFuture;
@@ -11,6 +13,7 @@ use registrar::{
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
+use self::admin::*;
 use super::wire::*;
 
 /// Whom it is about.
@@ -377,34 +380,4 @@ async fn reads_that_never_end(target: Target) -> io::Result<()> {
 
 async fn reflection_that_never_ends(target: Target) -> io::Result<()> {
     never_ending(target, REFLECTION).await
-}
-
-async fn admin_slow(target: Target) -> io::Result<()> {
-    let mut stream = TcpStream::connect(target.admin).await?;
-    drip(
-        &mut stream,
-        &b"GET /metrics HTTP/1.1\r\nHost: registrar\r\n".repeat(9),
-    )
-    .await
-}
-
-async fn admin_giant_headers(target: Target) -> io::Result<()> {
-    let stream = TcpStream::connect(target.admin).await?;
-    again_and_again(stream, 1_000, |n| match n {
-        0 => b"GET /readyz HTTP/1.1\r\n".to_vec(),
-        _ => format!("x-{n}: {}\r\n", "x".repeat(1_000)).into_bytes(),
-    })
-    .await
-}
-
-/// Asks again and again and takes no answer.
-async fn admin_unread(target: Target) -> io::Result<()> {
-    let mut stream = TcpStream::connect(target.admin).await?;
-    for _ in 0..2_000 {
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: registrar\r\n\r\n")
-            .await?;
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
 }

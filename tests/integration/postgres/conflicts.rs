@@ -8,10 +8,6 @@ use crate::support::{
     stack::{check, watch},
 };
 
-/// How many sessions of the service wait for a lock.
-const WAITING: &str = "SELECT count(*)::text FROM pg_stat_activity
-                       WHERE wait_event_type = 'Lock' AND application_name <> 'test'";
-
 /// What makes the service the one that a deadlock costs its transaction.
 const PATIENT: &str = "SET deadlock_timeout = '1h'; BEGIN; SELECT FROM rounds FOR UPDATE";
 

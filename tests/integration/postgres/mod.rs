@@ -52,6 +52,10 @@ const FLAGS: [&str; 14] = [
 /// The actions whose quota those rates exceed.
 const UNLIMITED: &str = "BatchCheckDeviceNames=0,QueryBatchRegisterDeviceStatus=0";
 
+/// How many sessions of the service wait for a lock.
+const WAITING: &str = "SELECT count(*)::text FROM pg_stat_activity
+                       WHERE wait_event_type = 'Lock' AND application_name <> 'test'";
+
 /// Two replicas, and an address that leads to their database.
 struct Stack {
     upstream: Upstream,

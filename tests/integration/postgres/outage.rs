@@ -11,6 +11,10 @@ use crate::support::{
     stack::{check, watch},
 };
 
+/// How many sessions of the service hold what they have locked and do nothing.
+const HOLDING: &str = "SELECT count(*)::text FROM pg_stat_activity
+                       WHERE state = 'idle in transaction' AND application_name <> 'test'";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_under_load_is_a_pause_for_callers_and_nothing_to_watchers() {
     let mut cluster = Cluster::start(&[]).await;
@@ -55,13 +59,7 @@ async fn a_call_that_a_stop_cuts_off_in_its_transaction_is_to_be_repeated() {
         let (mut client, register) = (client.clone(), register.clone());
         async move { client.register(register).await }
     });
-    cluster
-        .until(
-            "SELECT count(*)::text FROM pg_stat_activity
-             WHERE wait_event_type = 'Lock' AND application_name <> 'test'",
-            "1",
-        )
-        .await;
+    cluster.until(WAITING, "1").await;
     cluster.stop();
 
     refused(call.await.unwrap());
@@ -117,4 +115,38 @@ async fn connections_on_which_everything_vanishes_are_given_up_for_new_ones() {
     assert!(seen.longest < CALL, "{:?}", seen.longest);
     nothing_is_lost(&seen, &mut stack.client().await, &stack.upstream).await;
     stack.ends_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_has_locked_that_nobody_hears_any_more_is_free_again() {
+    let cluster = Cluster::start(&[]).await;
+    let stack = Stack::of(&cluster, &[]).await;
+    let mut client = stack.client().await;
+    let apply = check(&mut client, new_devices("light", 3), AfterCheck::Stop).await;
+    watch(&mut client, apply.apply_id, 0).await;
+    let register = RegisterRequest {
+        apply_id: apply.apply_id,
+        request_id: "once".into(),
+        ..Default::default()
+    };
+    let mut other = cluster.connect().await;
+    let locked = sqlx::raw_sql("BEGIN; SELECT FROM rounds FOR UPDATE").execute(&mut other);
+    locked.await.unwrap();
+    let call = tokio::spawn({
+        let (mut client, register) = (client.clone(), register.clone());
+        async move { client.register(register).await }
+    });
+    cluster.until(WAITING, "1").await;
+
+    // It has the apply; what it waits for is given to it, and it never hears of that.
+    stack.address.lead_nowhere();
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    cluster.until(HOLDING, "1").await;
+    refused(call.await.unwrap());
+    stack.address.lead_to(cluster.socket_dir(), Open::Left);
+
+    patiently(async { while client.register(register.clone()).await.is_err() {} }).await;
+    cluster.until(HOLDING, "0").await;
+    let seen = watch(&mut client, apply.apply_id, 0).await;
+    assert_eq!(seen.last().unwrap().status(), S::CreateSuccess);
 }
