@@ -67,8 +67,7 @@ impl Lanes {
         }
         match &answer.outcome {
             Err(error) if error.throttled() => {
-                let pause = error.retry_after.unwrap_or(THROTTLED);
-                self.store.slow_down(lane, pause).await
+                self.store.slow_down(lane, error.retry_after).await
             }
             _ => Ok(()),
         }

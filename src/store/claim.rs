@@ -90,37 +90,44 @@ pub struct Look {
 }
 
 impl Store {
-    /// What a lane has to do: how many rounds are due, up to `most`. Those that are blocked are not
-    /// due before the next probe.
-    pub async fn look(&self, lane: Lane, most: u32) -> Result<Look, Error> {
-        let row = sqlx::query!(
+    /// What lanes have to do, in the order of `lanes`: how many rounds are due in each, up to the
+    /// number that comes with it. Those that are blocked are not due before the next probe.
+    pub async fn looks(&self, lanes: &[(Lane, u32)]) -> Result<Vec<Look>, Error> {
+        let (names, most): (Vec<&str>, Vec<i64>) = lanes
+            .iter()
+            .map(|(lane, most)| (lane.as_str(), i64::from(*most)))
+            .unzip();
+        let rows = sqlx::query!(
             r#"WITH held AS (
-                   SELECT scope, product, since FROM holding
-                   WHERE account = $1 AND (lane IS NULL OR lane = $2)
+                   SELECT scope, lane, product, since FROM holding WHERE account = $1
                )
                SELECT (SELECT count(*) FROM (
                            SELECT FROM rounds AS r
-                           WHERE account = $1 AND lane = $2 AND due_at <= now()
-                             AND NOT EXISTS (SELECT FROM held WHERE scope <> 'PRODUCT')
+                           WHERE account = $1 AND lane = l.lane AND due_at <= now()
                              AND NOT EXISTS (
                                  SELECT FROM held AS h
-                                 WHERE h.product = r.product
-                                   AND greatest(h.since, r.turn_at)
-                                       > now() - make_interval(secs => $4))
-                           LIMIT $3) AS due) AS "due!",
+                                 WHERE (h.lane IS NULL OR h.lane = l.lane)
+                                   AND (h.scope <> 'PRODUCT'
+                                        OR h.product = r.product
+                                           AND greatest(h.since, r.turn_at)
+                                               > now() - make_interval(secs => $4)))
+                           LIMIT l.most) AS due) AS "due!",
                       (SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
-                       WHERE account = $1 AND lane = $2 AND due_at > now()) AS next"#,
+                       WHERE account = $1 AND lane = l.lane AND due_at > now()) AS next
+               FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS l (lane, most, n)
+               ORDER BY n"#,
             self.account,
-            lane.as_str(),
-            i64::from(most),
+            &names as &[&str],
+            &most,
             seconds(self.blocking.block_for),
         )
-        .fetch_one(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(Look {
+        let looks = rows.into_iter().map(|row| Look {
             due: row.due as u32,
             next: row.next.map(Duration::from_secs_f64),
-        })
+        });
+        Ok(looks.collect())
     }
 
     /// Claims the round of a lane whose turn it is, for `lease`. `signed_at` dates the request of

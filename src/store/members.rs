@@ -1,9 +1,13 @@
 //! The devices of a round that are still open: what it sends.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    iter::{Copied, Peekable},
+    slice,
+};
 
 use super::{Claim, Error, Store, chunk};
-use crate::domain::{CHUNK, Ordinal, Outcome};
+use crate::domain::{CHUNK, Corrupt, Ordinal, Outcome};
 
 /// The open devices of a round, as columns.
 #[derive(Debug, Default)]
@@ -60,12 +64,10 @@ impl Members {
     }
 }
 
-impl Store {
-    /// The open devices of a claimed round.
-    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
-        db.system.name = "postgresql", db.operation.name = "members"))]
-    pub async fn members(&self, claim: &Claim) -> Result<Members, Error> {
-        let chunk_nos: Vec<i32> = match (claim.chunk_no, &claim.ordinals) {
+impl Claim {
+    /// The chunks that its devices are in.
+    fn chunk_nos(&self) -> Vec<i32> {
+        match (self.chunk_no, &self.ordinals) {
             (Some(chunk_no), _) => vec![chunk_no],
             (None, Some(ordinals)) => {
                 let mut all: Vec<_> = ordinals.iter().map(|at| chunk::place(*at).0).collect();
@@ -73,13 +75,65 @@ impl Store {
                 all
             }
             (None, None) => Vec::new(),
+        }
+    }
+}
+
+/// Tells the open devices of a round from others, asked about each in the order of their places.
+struct OpenOnes<'a> {
+    /// Those of the round that were not asked about yet; none if it has all of its chunk.
+    listed: Option<Peekable<Copied<slice::Iter<'a, Ordinal>>>>,
+}
+
+impl<'a> OpenOnes<'a> {
+    fn of(claim: &'a Claim) -> Self {
+        let listed = claim.ordinals.as_deref();
+        Self {
+            listed: listed.map(|all| all.iter().copied().peekable()),
+        }
+    }
+
+    fn has(&mut self, at: Ordinal, outcome: i8) -> Result<bool, Corrupt> {
+        let ours = match &mut self.listed {
+            Some(listed) => listed.next_if_eq(&at).is_some(),
+            None => true,
         };
+        Ok(ours && Outcome::from_letter(outcome)?.is_open())
+    }
+}
+
+impl Store {
+    /// The places of the open devices of a claimed round, rising.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "open"))]
+    pub async fn open(&self, claim: &Claim) -> Result<Vec<Ordinal>, Error> {
+        let mut open_ones = OpenOnes::of(claim);
+        let mut open = Vec::new();
+        for chunk_no in claim.chunk_nos() {
+            let outcomes = sqlx::query_scalar!(
+                r#"SELECT outcomes AS "outcomes: Vec<i8>" FROM chunks
+                   WHERE apply_id = $1 AND chunk_no = $2"#,
+                claim.apply.0,
+                chunk_no,
+            )
+            .fetch_one(&self.pool)
+            .await?;
+            for (at, outcome) in (chunk_no * CHUNK as Ordinal..).zip(outcomes) {
+                if open_ones.has(at, outcome)? {
+                    open.push(at);
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    /// The open devices of a claimed round, with all that it sends.
+    #[tracing::instrument(target = "otel", skip_all, fields(otel.kind = "client",
+        db.system.name = "postgresql", db.operation.name = "members"))]
+    pub async fn members(&self, claim: &Claim) -> Result<Members, Error> {
+        let mut open_ones = OpenOnes::of(claim);
         let mut members = Members::default();
-        let mut listed = claim
-            .ordinals
-            .as_deref()
-            .map(|all| all.iter().copied().peekable());
-        for chunk_no in chunk_nos {
+        for chunk_no in claim.chunk_nos() {
             let row = sqlx::query!(
                 r#"SELECT names, nicknames, sns, secrets, outcomes AS "outcomes: Vec<i8>" FROM chunks
                    WHERE apply_id = $1 AND chunk_no = $2"#,
@@ -101,10 +155,7 @@ impl Store {
             {
                 let nickname = nicknames.as_mut().and_then(Iterator::next);
                 let sn = sns.as_mut().and_then(Iterator::next);
-                let ours = listed
-                    .as_mut()
-                    .is_none_or(|listed| listed.next_if_eq(&at).is_some());
-                if ours && Outcome::from_letter(letter)?.is_open() {
+                if open_ones.has(at, letter)? {
                     members.ordinals.push(at);
                     members.names.push(name);
                     if let Some(all) = &mut members.nicknames {

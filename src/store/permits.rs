@@ -74,22 +74,27 @@ impl Store {
         })
     }
 
-    /// Slows a lane down after the upstream throttled it: twice the spacing, halved again every
-    /// 30 s, and nothing before `pause` has passed.
-    pub async fn slow_down(&self, lane: Lane, pause: Duration) -> Result<(), Error> {
+    /// Slows a lane down after the upstream throttled it: its spacing by a tenth, which one call that
+    /// came late is good for, and twice as much each time that it happens again within 10 s, since
+    /// then others use the quota as well. What is slowed is so by half after every 30 s. Nothing is
+    /// sent before `pause` has passed; where the upstream names none, 1 s when it happens again.
+    pub async fn slow_down(&self, lane: Lane, pause: Option<Duration>) -> Result<(), Error> {
         sqlx::query!(
             r#"UPDATE lanes
                -- Calls in flight together are throttled together, and count once.
-               SET slowed = CASE WHEN throttled_at > clock_timestamp() - interval '1 second'
-                                 THEN slowed
-                                 ELSE least($4::float8, 2 * slowdown(slowed, throttled_at)) END,
+               SET slowed = CASE WHEN throttled_at > clock_timestamp() - interval '1 s' THEN slowed
+                                 ELSE least($4::float8, slowdown(slowed, throttled_at)
+                                      * CASE WHEN throttled_at > clock_timestamp() - interval '10 s'
+                                             THEN 2 ELSE 1.1 END) END,
                    throttled_at = clock_timestamp(),
-                   next_slot = greatest(next_slot,
-                                        clock_timestamp() + make_interval(secs => $3))
+                   next_slot = greatest(next_slot, clock_timestamp() + make_interval(secs =>
+                       coalesce($3::float8,
+                                CASE WHEN throttled_at > clock_timestamp() - interval '10 s'
+                                     THEN 1 ELSE 0 END)))
                WHERE account = $1 AND action = $2"#,
             self.account,
             lane.as_str(),
-            seconds(pause),
+            pause.map(seconds),
             SLOWEST,
         )
         .execute(&self.pool)

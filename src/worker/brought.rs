@@ -105,7 +105,7 @@ pub(super) fn lost() -> Event {
 
 /// Judges the answer to QueryImportedDeviceByApplyId while what was created is counted: the last page
 /// tells how many there are, without a status that tells when it is finished.
-pub(super) fn count(answer: &Answer<Imported>, claim: &Claim, members: &Members) -> Judged {
+pub(super) fn count(answer: &Answer<Imported>, claim: &Claim, open: usize) -> Judged {
     let page = match &answer.outcome {
         Ok(page) => page,
         Err(error) => return unreadable(error, claim),
@@ -122,7 +122,7 @@ pub(super) fn count(answer: &Answer<Imported>, claim: &Claim, members: &Members)
         pages: Pages::Forgotten,
         ..judged
     };
-    if total >= members.ordinals.len() as u64 {
+    if total >= open as u64 {
         return anew(Judged::now(Event::Counted { total }));
     }
     match claim.intent {

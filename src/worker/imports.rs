@@ -36,7 +36,7 @@ impl Worker {
                     return self.give_back(claim).await;
                 };
                 self.scrub(claim, told(&mut answer)).await?;
-                let (members, judged) = match claim.round.phase {
+                let (open, judged) = match claim.round.phase {
                     Phase::ListImported if !brought::is_last_page(&answer, claim) => {
                         (None, brought::read(&answer, claim))
                     }
@@ -44,15 +44,15 @@ impl Worker {
                         let members = self.store.members(claim).await?;
                         let before = self.store.listed(claim).await?;
                         let judged = brought::list(&answer, claim, &members, &before);
-                        (Some(members), judged)
+                        (Some(members.ordinals), judged)
                     }
                     _ => {
-                        let members = self.store.members(claim).await?;
-                        let judged = brought::count(&answer, claim, &members);
-                        (Some(members), judged)
+                        let open = self.store.open(claim).await?;
+                        let judged = brought::count(&answer, claim, open.len());
+                        (Some(open), judged)
                     }
                 };
-                self.finish(lane, claim, members, judged, answer, |_| Some(id))
+                self.finish(lane, claim, open, judged, answer, |_| Some(id))
                     .await
             }
             Phase::Check
@@ -81,7 +81,7 @@ impl Worker {
         let members = self.store.members(claim).await?;
         if members.names.is_empty() {
             let nothing = Judged::now(Event::NothingLeft);
-            return self.record(claim, Some(members), nothing, None).await;
+            return self.record(claim, Some(members.ordinals), nothing, None).await;
         }
         let secrets = match self.secrets(claim, &members) {
             Ok(secrets) => secrets,
@@ -95,7 +95,7 @@ impl Worker {
         };
         for_this_apply(&mut answer);
         let judged = brought::check(&answer, &members, claim.attempts);
-        self.finish(lane, claim, Some(members), judged, answer, |_| None)
+        self.finish(lane, claim, Some(members.ordinals), judged, answer, |_| None)
             .await
     }
 
@@ -125,7 +125,7 @@ impl Worker {
         let members = self.store.members(claim).await?;
         if members.names.is_empty() {
             let nothing = Judged::now(Event::NothingLeft);
-            return self.record(claim, Some(members), nothing, None).await;
+            return self.record(claim, Some(members.ordinals), nothing, None).await;
         }
         let secrets = match self.secrets(claim, &members) {
             Ok(secrets) => secrets,
@@ -145,7 +145,7 @@ impl Worker {
             return match intent.fresh {
                 true => {
                     let unsent = Judged::now(Event::NotRegistered);
-                    self.record(claim, Some(members), unsent, None).await
+                    self.record(claim, Some(members.ordinals), unsent, None).await
                 }
                 false => self.give_back(claim).await,
             };
@@ -155,7 +155,7 @@ impl Worker {
             true => Judged::now(Event::NotRegistered),
             false => brought::import(&answer, claim, &members, intent.fresh),
         };
-        self.finish(lane, claim, Some(members), judged, answer, |ok| {
+        self.finish(lane, claim, Some(members.ordinals), judged, answer, |ok| {
             Some(ok.apply_id)
         })
         .await
@@ -233,7 +233,7 @@ impl Worker {
             "the secrets of an import cannot be opened; its round waits"
         );
         let judged = self.options.waits.end_locked_out(claim, error);
-        self.record(claim, Some(members), judged, None).await
+        self.record(claim, Some(members.ordinals), judged, None).await
     }
 }
 

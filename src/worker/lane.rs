@@ -101,8 +101,9 @@ impl LaneWorker {
             }
             return Ok(Look::Worked);
         }
-        let block = self.worker.lanes.block(self.lane).min(room);
-        let look = self.worker.store.look(self.lane, block).await?;
+        let Some(look) = self.worker.looks.at(self.lane).await? else {
+            return Ok(Look::Idle(PAUSE));
+        };
         if look.due == 0 {
             return Ok(Look::Idle(
                 look.next.unwrap_or(LOOK_ANYWAY).min(LOOK_ANYWAY),
@@ -113,7 +114,7 @@ impl LaneWorker {
         }
         // A clock that was refused is measured by one call.
         let count = match self.worker.lanes.clock().is_accepted() {
-            true => look.due,
+            true => look.due.min(room),
             false => 1,
         };
         let lanes = &self.worker.lanes;

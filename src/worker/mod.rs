@@ -13,6 +13,7 @@ mod follows;
 mod imports;
 mod judge;
 mod lane;
+mod looks;
 mod lookup;
 #[cfg(test)]
 mod model;
@@ -113,6 +114,7 @@ pub struct Worker {
     /// Opens the secrets that devices bring.
     vault: Vault,
     lanes: Lanes,
+    looks: Arc<looks::Looks>,
     pace: Arc<pace::Pace>,
     products: Arc<products::Products>,
     options: Arc<Options>,
@@ -130,11 +132,14 @@ impl Worker {
         options: Options,
         wake: watch::Receiver<u64>,
     ) -> Self {
+        let blocks = lanes_of_rounds().map(|lane| (lane, lanes.block(lane)));
+        let looks = looks::Looks::new(store.clone(), blocks.collect());
         Self {
             store,
             upstream,
             vault,
             lanes,
+            looks: Arc::new(looks),
             pace: Arc::default(),
             products: Arc::default(),
             options: Arc::new(options),

@@ -23,12 +23,13 @@ pub(super) fn is_last(answer: &Answer<Page>, claim: &Claim) -> bool {
     })
 }
 
-/// Judges the answer to QueryPageByApplyId while the result is counted.
-pub(super) fn count(answer: &Answer<Page>, claim: &Claim, members: &Members) -> Judged {
+/// Judges the answer to QueryPageByApplyId while the result of a round with so many open devices is
+/// counted.
+pub(super) fn count(answer: &Answer<Page>, claim: &Claim, open: usize) -> Judged {
     match &answer.outcome {
         Err(error) => Judged::failed(error, claim.attempts),
         Ok(page) => {
-            let whole = members.ordinals.len() as u64;
+            let whole = open as u64;
             let total = match breaking::on(Fault::CountUnproven) {
                 true => whole,
                 false => page.total,

@@ -21,7 +21,7 @@ use crate::{
         round::{Event, IllegalTransition},
     },
     lanes::{self, Shown, Slot, TooLate},
-    store::{self, CallMade, Claim, Members, Pages, Record},
+    store::{self, CallMade, Claim, Pages, Record},
     upstream::{Answer, Call, Error, Product, Scope, Verdict},
 };
 
@@ -52,15 +52,15 @@ impl Worker {
             Phase::Check => {
                 let members = self.store.members(&claim).await?;
                 if members.names.is_empty() {
-                    return self
-                        .record(&claim, Some(members), nothing_left(), None)
-                        .await;
+                    let open = Some(members.ordinals);
+                    return self.record(&claim, open, nothing_left(), None).await;
                 }
                 let mut slot = slot;
                 if members.names.len() > SMALL_ROUND {
                     if self.is_x509(&claim, product).await? {
                         let parts = Judged::now(Event::TooLarge);
-                        return self.record(&claim, Some(members), parts, None).await;
+                        let open = Some(members.ordinals);
+                        return self.record(&claim, open, parts, None).await;
                     }
                     // Whether it is may have taken its time to find out.
                     slot = self.lanes.still_open(lane, slot).await?;
@@ -70,10 +70,9 @@ impl Worker {
                     return self.give_back(&claim).await;
                 };
                 let judged = judge::check(&answer, &members, claim.attempts);
-                self.finish(lane, &claim, Some(members), judged, answer, |ok| {
-                    Some(ok.apply_id)
-                })
-                .await
+                let open = Some(members.ordinals);
+                self.finish(lane, &claim, open, judged, answer, |ok| Some(ok.apply_id))
+                    .await
             }
             Phase::Registering if lane == Lane::Register => {
                 self.register(&claim, slot, product, id).await
@@ -92,7 +91,8 @@ impl Worker {
                 };
                 let window = self.options.upstream_time_window;
                 let judged = judge::status(&answer, &claim, members.as_ref(), window);
-                self.finish(lane, &claim, members, judged, answer, |_| Some(id))
+                let open = members.map(|members| members.ordinals);
+                self.finish(lane, &claim, open, judged, answer, |_| Some(id))
                     .await
             }
             Phase::Counting => {
@@ -100,9 +100,9 @@ impl Worker {
                 let Ok(answer) = self.send(lane, &claim, slot, &call, None).await? else {
                     return self.give_back(&claim).await;
                 };
-                let members = self.store.members(&claim).await?;
-                let judged = result::count(&answer, &claim, &members);
-                self.finish(lane, &claim, Some(members), judged, answer, |_| Some(id))
+                let open = self.store.open(&claim).await?;
+                let judged = result::count(&answer, &claim, open.len());
+                self.finish(lane, &claim, Some(open), judged, answer, |_| Some(id))
                     .await
             }
             Phase::Listing => {
@@ -119,7 +119,8 @@ impl Worker {
                 };
                 let last = members.as_ref().map(|members| (members, before.as_slice()));
                 let judged = result::list(&answer, &claim, last);
-                self.finish(lane, &claim, members, judged, answer, |_| Some(id))
+                let open = members.map(|members| members.ordinals);
+                self.finish(lane, &claim, open, judged, answer, |_| Some(id))
                     .await
             }
             Phase::Held | Phase::Register | Phase::Import | Phase::Unresolved | Phase::Ended => {
@@ -196,7 +197,7 @@ impl Worker {
         &self,
         lane: Lane,
         claim: &Claim,
-        members: Option<Members>,
+        open: Option<Vec<Ordinal>>,
         mut judged: Judged,
         answer: Answer<T>,
         upstream_apply: impl FnOnce(&T) -> Option<i64>,
@@ -223,26 +224,27 @@ impl Worker {
         let judged = self.options.waits.end(&self.store, came, judged).await?;
         let about = answer.outcome.as_ref().ok().and_then(upstream_apply);
         let made = lanes::made(lane, about.or(claim.round.upstream_apply), &answer);
-        self.record(claim, members, judged, Some(made)).await
+        self.record(claim, open, judged, Some(made)).await
     }
 
-    /// Records what follows from a step's answer.
+    /// Records what follows from a step's answer. `open`: the open devices of the round, where they
+    /// are known already.
     pub(super) async fn record(
         &self,
         claim: &Claim,
-        members: Option<Members>,
+        open: Option<Vec<Ordinal>>,
         judged: Judged,
         call: Option<CallMade>,
     ) -> Result<(), store::Error> {
-        let members = match (&judged.next, members) {
-            (_, Some(members)) => members,
+        let open = match (&judged.next, open) {
+            (_, Some(open)) => open,
             (Next::Event(event), None) if follows::settles(claim.round.phase, event) => {
-                self.store.members(claim).await?
+                self.store.open(claim).await?
             }
-            _ => Members::default(),
+            _ => Vec::new(),
         };
-        let record = learnt(claim, judged, &members.ordinals, &self.pace, call)?;
-        self.keep(claim, &members, &record).await
+        let record = learnt(claim, judged, &open, &self.pace, call)?;
+        self.keep(claim, &open, &record).await
     }
 
     /// Stores a record, again and again while the database is away and the lease lasts. One that was
@@ -250,11 +252,11 @@ impl Worker {
     async fn keep(
         &self,
         claim: &Claim,
-        members: &Members,
+        open: &[Ordinal],
         record: &Record,
     ) -> Result<(), store::Error> {
         loop {
-            match self.store.record(claim, &members.ordinals, record).await {
+            match self.store.record(claim, open, record).await {
                 Err(store::Error::Unreachable(error)) if Instant::now() + AGAIN < claim.until => {
                     tracing::debug!(
                         error = &error as &dyn StdError,
@@ -282,7 +284,16 @@ pub(super) fn learnt(
     let before = claim.round.phase;
     let mut setbacks = claim.setbacks + i16::from(judged.is_setback);
     let (change, asked, open_intent) = match judged.next {
-        Next::Wait => (follows::unchanged(&claim.round), false, true),
+        Next::Wait => {
+            let was_told = |call: &CallMade| call.judged && call.scope.is_none();
+            if call.as_ref().is_some_and(was_told)
+                && matches!(before, Phase::Checking | Phase::Creating)
+                && let Some(elapsed) = claim.asked_ago
+            {
+                pace.still_running(before, claim.devices as usize, elapsed);
+            }
+            (follows::unchanged(&claim.round), false, true)
+        }
         Next::Event(event) => {
             let elapsed = claim.asked_ago.unwrap_or_default();
             if follows::ends_a_wait(&event) && matches!(before, Phase::Checking | Phase::Creating) {

@@ -187,7 +187,7 @@ impl World {
             Ask::Page(_) => {
                 let answer = answer!(Page);
                 let judged = match claim.round.phase {
-                    Phase::Counting => result::count(&answer, &claim, &members),
+                    Phase::Counting => result::count(&answer, &claim, members.ordinals.len()),
                     _ => result::list(&answer, &claim, Some((&members, &[]))),
                 };
                 end(judged, answer.outcome.as_ref().err())
@@ -208,7 +208,7 @@ impl World {
                 let answer = answer!(Imported);
                 let judged = match claim.round.phase {
                     Phase::ListImported => brought::list(&answer, &claim, &members, &[]),
-                    _ => brought::count(&answer, &claim, &members),
+                    _ => brought::count(&answer, &claim, members.ordinals.len()),
                 };
                 end(judged, answer.outcome.as_ref().err())
             }

@@ -67,7 +67,7 @@ async fn a_throttled_lane_spaces_its_slots_wider_and_others_do_not() {
             .unwrap();
     }
     store
-        .slow_down(Lane::Check, Duration::from_secs(100))
+        .slow_down(Lane::Check, Some(Duration::from_secs(100)))
         .await
         .unwrap();
 
@@ -81,7 +81,7 @@ async fn a_throttled_lane_spaces_its_slots_wider_and_others_do_not() {
         .unwrap();
 
     assert!(slowed.first_in > Duration::from_secs(90), "{slowed:?}");
-    assert!(slowed.spacing > SPACING.mul_f64(1.5), "{slowed:?}");
+    assert!(slowed.spacing > SPACING.mul_f64(1.05), "{slowed:?}");
     assert_eq!(other.spacing, SPACING);
 }
 
@@ -92,7 +92,7 @@ async fn a_lane_that_was_throttled_long_ago_works_as_if_it_never_was() {
         .permits(Lane::Check, 1, SPACING, Duration::ZERO, Duration::ZERO)
         .await
         .unwrap();
-    store.slow_down(Lane::Check, Duration::ZERO).await.unwrap();
+    store.slow_down(Lane::Check, None).await.unwrap();
     sqlx::raw_sql("UPDATE lanes SET throttled_at = now() - interval '2 days'")
         .execute(&database.pool)
         .await
@@ -104,7 +104,7 @@ async fn a_lane_that_was_throttled_long_ago_works_as_if_it_never_was() {
         .unwrap();
 
     assert_eq!(permits.spacing, SPACING);
-    store.slow_down(Lane::Check, Duration::ZERO).await.unwrap();
+    store.slow_down(Lane::Check, None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn calls_that_are_throttled_together_slow_a_lane_down_once() {
         .await
         .unwrap();
     for _ in 0..4 {
-        store.slow_down(Lane::Check, Duration::ZERO).await.unwrap();
+        store.slow_down(Lane::Check, None).await.unwrap();
     }
 
     let permits = store
@@ -123,7 +123,32 @@ async fn calls_that_are_throttled_together_slow_a_lane_down_once() {
         .await
         .unwrap();
 
-    assert!(permits.spacing < SPACING.mul_f64(2.1), "{permits:?}");
+    assert!(permits.spacing < SPACING.mul_f64(1.2), "{permits:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_is_throttled_again_soon_slows_down_more_and_pauses() {
+    let (store, database) = store().await;
+    let take = async || {
+        store
+            .permits(Lane::Check, 1, SPACING, Duration::ZERO, Duration::ZERO)
+            .await
+            .unwrap()
+    };
+    take().await;
+    store.slow_down(Lane::Check, None).await.unwrap();
+    let once = take().await;
+    sqlx::raw_sql("UPDATE lanes SET throttled_at = now() - interval '5 s'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+
+    store.slow_down(Lane::Check, None).await.unwrap();
+
+    let again = take().await;
+    assert!(once.first_in < Duration::from_millis(500), "{once:?}");
+    assert!(again.first_in > Duration::from_millis(500), "{again:?}");
+    assert!(again.spacing > once.spacing.mul_f64(1.8), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
