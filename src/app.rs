@@ -180,8 +180,12 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
 /// Has what is under way asked about, since the database may be older than what was sent.
 async fn restored(settings: &Reconcile) -> anyhow::Result<()> {
     let store = open_store(&settings.store)?;
-    store.check_schema().await?;
-    let store::Marked { applies, rounds } = store.restored().await?;
+    // Marked first: a connection of the pool would mark it as well, and has less time.
+    let marked = store.restored().await;
+    if marked.is_err() {
+        store.check_schema().await?;
+    }
+    let store::Marked { applies, rounds } = marked?;
     tracing::info!(
         applies,
         rounds,
