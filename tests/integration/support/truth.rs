@@ -34,6 +34,16 @@ pub(crate) struct Asked {
     pub(crate) cancelled_us: Option<u64>,
 }
 
+impl Asked {
+    fn brings_a_bad_secret(&self, at: usize) -> bool {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_@.:".contains(c);
+        let secret = self.secrets.as_ref().and_then(|all| all.get(at));
+        secret.is_some_and(|secret| {
+            !(1..=32).contains(&secret.len()) || !secret.chars().all(allowed)
+        })
+    }
+}
+
 /// A request that the upstream has taken, which makes it create devices.
 #[derive(Debug)]
 struct Registration {
@@ -114,11 +124,15 @@ impl Truth {
         }
         wrong.extend(self.counts(&apply, &devices, asked));
         let mut seen = HashMap::new();
-        for (device, name) in devices.iter().zip(&asked.names) {
-            let first = *seen.entry(name.as_str()).or_insert(device.ordinal);
-            let why = match first == device.ordinal {
-                true => self.device(apply.status(), device, asked),
-                false => (device.outcome() != O::Invalid).then(|| "a duplicate went on".to_owned()),
+        for (at, (device, name)) in devices.iter().zip(&asked.names).enumerate() {
+            let went_on = |what: &str| (device.outcome() != O::Invalid).then(|| what.to_owned());
+            let why = match asked.brings_a_bad_secret(at) {
+                // It claims no name, so that the next one of the name is the first.
+                true => went_on("it went on with a bad secret"),
+                false => match *seen.entry(name.as_str()).or_insert(at) == at {
+                    true => self.device(apply.status(), device, asked),
+                    false => went_on("a duplicate went on"),
+                },
             };
             wrong.extend(why.map(|why| {
                 let (ordinal, outcome) = (device.ordinal, device.outcome());
