@@ -66,9 +66,7 @@ impl Lanes {
             Ok(_) | Err(_) => self.clock.heed(false, Instant::now()),
         }
         match &answer.outcome {
-            Err(error) if error.throttled() => {
-                self.store.slow_down(lane, error.retry_after).await
-            }
+            Err(error) if error.throttled() => self.store.slow_down(lane, error.retry_after).await,
             _ => Ok(()),
         }
     }

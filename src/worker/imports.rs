@@ -81,7 +81,9 @@ impl Worker {
         let members = self.store.members(claim).await?;
         if members.names.is_empty() {
             let nothing = Judged::now(Event::NothingLeft);
-            return self.record(claim, Some(members.ordinals), nothing, None).await;
+            return self
+                .record(claim, Some(members.ordinals), nothing, None)
+                .await;
         }
         let secrets = match self.secrets(claim, &members) {
             Ok(secrets) => secrets,
@@ -95,8 +97,10 @@ impl Worker {
         };
         for_this_apply(&mut answer);
         let judged = brought::check(&answer, &members, claim.attempts);
-        self.finish(lane, claim, Some(members.ordinals), judged, answer, |_| None)
-            .await
+        self.finish(lane, claim, Some(members.ordinals), judged, answer, |_| {
+            None
+        })
+        .await
     }
 
     /// Sends an import under the intent that the claim has written: the same request to the last byte,
@@ -125,7 +129,9 @@ impl Worker {
         let members = self.store.members(claim).await?;
         if members.names.is_empty() {
             let nothing = Judged::now(Event::NothingLeft);
-            return self.record(claim, Some(members.ordinals), nothing, None).await;
+            return self
+                .record(claim, Some(members.ordinals), nothing, None)
+                .await;
         }
         let secrets = match self.secrets(claim, &members) {
             Ok(secrets) => secrets,
@@ -145,7 +151,8 @@ impl Worker {
             return match intent.fresh {
                 true => {
                     let unsent = Judged::now(Event::NotRegistered);
-                    self.record(claim, Some(members.ordinals), unsent, None).await
+                    self.record(claim, Some(members.ordinals), unsent, None)
+                        .await
                 }
                 false => self.give_back(claim).await,
             };
@@ -233,7 +240,8 @@ impl Worker {
             "the secrets of an import cannot be opened; its round waits"
         );
         let judged = self.options.waits.end_locked_out(claim, error);
-        self.record(claim, Some(members.ordinals), judged, None).await
+        self.record(claim, Some(members.ordinals), judged, None)
+            .await
     }
 }
 

@@ -36,7 +36,9 @@ impl Worker {
         let members = self.store.members(claim).await?;
         let Some(names) = members.names.chunks(HUNDRED).nth(claim.page as usize) else {
             let nothing = Judged::now(Event::NothingLeft);
-            return self.record(claim, Some(members.ordinals), nothing, None).await;
+            return self
+                .record(claim, Some(members.ordinals), nothing, None)
+                .await;
         };
         let call = self
             .upstream
@@ -65,8 +67,10 @@ impl Worker {
             false => Vec::new(),
         };
         let judged = looked_up(&answer, claim, &members, before, found, proven_at);
-        self.finish(lane, claim, Some(members.ordinals), judged, answer, |_| None)
-            .await
+        self.finish(lane, claim, Some(members.ordinals), judged, answer, |_| {
+            None
+        })
+        .await
     }
 }
 

@@ -55,7 +55,10 @@ impl Known {
 
     fn finished(self, elapsed: Duration) -> Self {
         Self {
-            early: self.early.mul_f64(BELIEVED).min(elapsed / 2 + self.early / 2),
+            early: self
+                .early
+                .mul_f64(BELIEVED)
+                .min(elapsed / 2 + self.early / 2),
             done: elapsed,
         }
     }

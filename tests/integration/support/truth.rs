@@ -38,9 +38,8 @@ impl Asked {
     fn brings_a_bad_secret(&self, at: usize) -> bool {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_@.:".contains(c);
         let secret = self.secrets.as_ref().and_then(|all| all.get(at));
-        secret.is_some_and(|secret| {
-            !(1..=32).contains(&secret.len()) || !secret.chars().all(allowed)
-        })
+        secret
+            .is_some_and(|secret| !(1..=32).contains(&secret.len()) || !secret.chars().all(allowed))
     }
 }
 
