@@ -1,5 +1,6 @@
 //! The store on a real PostgreSQL: what is claimed, recorded, decided and seen.
 
+mod bell;
 mod blocks;
 mod creations;
 mod imports;
