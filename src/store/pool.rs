@@ -29,7 +29,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-use super::restored;
+use super::restored::Lookout;
 
 /// How long a connection is waited for, all being at work or the server away.
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -68,6 +68,7 @@ pub(super) struct Pool {
     /// How long a statement may take.
     patience: Duration,
     doubt: Doubt,
+    lookout: Lookout,
 }
 
 /// Until when connections are asked before they are used.
@@ -93,18 +94,19 @@ impl Pool {
     /// So many connections, each opened when it is first needed.
     pub(super) fn new(connect: PgConnectOptions, connections: u32, patience: Duration) -> Self {
         let doubt = Doubt::default();
-        let doubted = doubt.clone();
+        let lookout = Lookout::new(connect.clone());
+        let (doubted, looks_out) = (doubt.clone(), lookout.clone());
         let raw = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
             .after_connect(move |connection, _| {
-                let doubt = doubted.clone();
+                let (doubt, lookout) = (doubted.clone(), looks_out.clone());
                 let begin = async move {
                     for setting in SETTINGS {
                         sqlx::query(setting).execute(&mut *connection).await.ok();
                     }
                     match takes_writes(&mut *connection).await {
-                        Ok(()) => restored::look(connection).await,
+                        Ok(()) => lookout.look(connection).await,
                         // Asked again, and told, before it is used.
                         Err(_) => {
                             doubt.arises();
@@ -127,6 +129,7 @@ impl Pool {
             raw,
             patience,
             doubt,
+            lookout,
         }
     }
 
@@ -166,7 +169,7 @@ impl Pool {
             }
             let asked = async {
                 takes_writes(&mut *connection).await?;
-                restored::look(&mut connection).await
+                self.lookout.look(&mut connection).await
             };
             let Err(error) = asked.await else {
                 return Ok(connection);

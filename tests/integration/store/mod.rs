@@ -4,6 +4,7 @@ mod bell;
 mod blocks;
 mod creations;
 mod imports;
+mod keeper;
 mod lookups;
 mod model;
 mod permits;
