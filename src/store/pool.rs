@@ -37,6 +37,9 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 /// How long a server may take to say how it is, which needs neither disk nor locks.
 const ASKED: Duration = Duration::from_secs(1);
 
+/// Says `off` where writes are taken.
+const TAKES_WRITES: &str = "SELECT current_setting('transaction_read_only')";
+
 /// The code of a server that takes no writes (any more).
 const READ_ONLY: &str = "25006";
 
@@ -157,6 +160,17 @@ impl Pool {
                 doubt: self.doubt.clone(),
             },
         })
+    }
+
+    /// Fails if the server that is in use takes no writes. Who only reads does not notice otherwise:
+    /// a former primary may go on to answer.
+    pub(super) async fn check(&self) -> Result<(), Error> {
+        let setting = sqlx::query_scalar::<_, String>(TAKES_WRITES).fetch_one(self);
+        let takes = is_off(&setting.await?);
+        if takes.is_err() {
+            self.doubt.arises();
+        }
+        takes
     }
 
     async fn writable(&self) -> Result<PoolConnection<Postgres>, Error> {
@@ -365,9 +379,13 @@ impl<'t> Executor<'t> for &'t mut Tx<'_> {
 pub(super) async fn takes_writes(
     server: impl Executor<'_, Database = Postgres>,
 ) -> Result<(), Error> {
-    let setting = "SELECT current_setting('transaction_read_only')";
-    let asked = sqlx::query_scalar::<_, String>(setting).fetch_one(server);
-    match within(ASKED, asked).await?.as_str() {
+    let asked = sqlx::query_scalar::<_, String>(TAKES_WRITES).fetch_one(server);
+    is_off(&within(ASKED, asked).await?)
+}
+
+/// What a server says to [`TAKES_WRITES`].
+fn is_off(read_only: &str) -> Result<(), Error> {
+    match read_only {
         "off" => Ok(()),
         _ => Err(Error::Io(io::Error::other(ReadOnly))),
     }
