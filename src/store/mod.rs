@@ -48,6 +48,7 @@ mod submit;
 mod upload;
 mod visible;
 mod waiting;
+mod writes;
 
 use std::time::Duration;
 

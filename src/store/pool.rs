@@ -10,11 +10,8 @@
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use futures_util::{
@@ -29,24 +26,19 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-use super::restored::Lookout;
+use super::{
+    restored::Lookout,
+    writes::{Doubt, TAKES_WRITES, is_off, takes_writes},
+};
 
 /// How long a connection is waited for, all being at work or the server away.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// How long a server may take to say how it is, which needs neither disk nor locks.
-const ASKED: Duration = Duration::from_secs(1);
-
-/// Says `off` where writes are taken.
-const TAKES_WRITES: &str = "SELECT current_setting('transaction_read_only')";
+pub(super) const ASKED: Duration = Duration::from_secs(1);
 
 /// The code of a server that takes no writes (any more).
 const READ_ONLY: &str = "25006";
-
-/// The server is a standby, or its sessions are read-only by a setting.
-#[derive(Debug, thiserror::Error)]
-#[error("the server is a standby, or read-only by a setting, and takes no writes")]
-pub(super) struct ReadOnly;
 
 type Answer = Either<PgQueryResult, PgRow>;
 
@@ -61,9 +53,6 @@ const SETTINGS: [&str; 2] = [
 /// How long a connection may lie idle before it is asked whether it still leads anywhere.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long each connection is asked for, once a server was met that takes no writes.
-const DOUBTFUL: Duration = Duration::from_secs(30);
-
 /// The connections of a process. Each statement on one waits its turn, and is then bounded.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
@@ -72,25 +61,6 @@ pub(super) struct Pool {
     patience: Duration,
     doubt: Doubt,
     lookout: Lookout,
-}
-
-/// Until when connections are asked before they are used.
-#[derive(Clone, Debug, Default)]
-struct Doubt(Arc<Mutex<Option<Instant>>>);
-
-impl Doubt {
-    fn arises(&self) {
-        *self.until() = Some(Instant::now() + DOUBTFUL);
-    }
-
-    fn stands(&self) -> bool {
-        self.until().is_some_and(|until| Instant::now() < until)
-    }
-
-    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
-        // Every change under the lock is whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Pool {
@@ -372,22 +342,6 @@ impl<'t> Executor<'t> for &'t mut Tx<'_> {
         't: 'e,
     {
         self.raw.describe(sql)
-    }
-}
-
-/// Fails unless the server answers, and takes writes.
-pub(super) async fn takes_writes(
-    server: impl Executor<'_, Database = Postgres>,
-) -> Result<(), Error> {
-    let asked = sqlx::query_scalar::<_, String>(TAKES_WRITES).fetch_one(server);
-    is_off(&within(ASKED, asked).await?)
-}
-
-/// What a server says to [`TAKES_WRITES`].
-fn is_off(read_only: &str) -> Result<(), Error> {
-    match read_only {
-        "off" => Ok(()),
-        _ => Err(Error::Io(io::Error::other(ReadOnly))),
     }
 }
 
