@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Error, Store, pool};
+use super::{Error, Store, pool, writes};
 use crate::breaking::{self, Fault, Point};
 
 /// How long it may take to begin to listen.
@@ -71,7 +71,7 @@ impl Listener {
     pub async fn rung(&mut self) -> Result<(), Error> {
         loop {
             let Ok(heard) = timeout(SILENCE, self.inner.try_recv()).await else {
-                pool::takes_writes(&mut self.inner).await?;
+                writes::takes_writes(&mut self.inner).await?;
                 continue;
             };
             match heard? {

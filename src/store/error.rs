@@ -1,6 +1,6 @@
 //! What can go wrong, sorted by what to do next.
 
-use super::pool::ReadOnly;
+use super::writes::ReadOnly;
 use crate::domain::{ApplyId, ApplyStatus, Corrupt, apply::Refusal, round::IllegalTransition};
 
 /// Why the store could not do what it was asked.

@@ -48,6 +48,7 @@ mod submit;
 mod upload;
 mod visible;
 mod waiting;
+mod writes;
 
 use std::time::Duration;
 
@@ -185,8 +186,9 @@ impl Store {
         MIGRATOR.run(self.pool.raw()).await.map_err(Error::Migrate)
     }
 
-    /// Refuses a database whose schema is older than this program needs.
+    /// Refuses a database that takes no writes, or whose schema is older than this program needs.
     pub async fn check_schema(&self) -> Result<(), Error> {
+        self.pool.check().await?;
         let newest = MIGRATOR
             .iter()
             .map(|migration| migration.version)

@@ -10,11 +10,8 @@
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use futures_util::{
@@ -29,21 +26,19 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-use super::restored;
+use super::{
+    restored::Lookout,
+    writes::{Doubt, TAKES_WRITES, is_off, takes_writes},
+};
 
 /// How long a connection is waited for, all being at work or the server away.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// How long a server may take to say how it is, which needs neither disk nor locks.
-const ASKED: Duration = Duration::from_secs(1);
+pub(super) const ASKED: Duration = Duration::from_secs(1);
 
 /// The code of a server that takes no writes (any more).
 const READ_ONLY: &str = "25006";
-
-/// The server is a standby, or its sessions are read-only by a setting.
-#[derive(Debug, thiserror::Error)]
-#[error("the server is a standby, or read-only by a setting, and takes no writes")]
-pub(super) struct ReadOnly;
 
 type Answer = Either<PgQueryResult, PgRow>;
 
@@ -58,9 +53,6 @@ const SETTINGS: [&str; 2] = [
 /// How long a connection may lie idle before it is asked whether it still leads anywhere.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long each connection is asked for, once a server was met that takes no writes.
-const DOUBTFUL: Duration = Duration::from_secs(30);
-
 /// The connections of a process. Each statement on one waits its turn, and is then bounded.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
@@ -68,43 +60,26 @@ pub(super) struct Pool {
     /// How long a statement may take.
     patience: Duration,
     doubt: Doubt,
-}
-
-/// Until when connections are asked before they are used.
-#[derive(Clone, Debug, Default)]
-struct Doubt(Arc<Mutex<Option<Instant>>>);
-
-impl Doubt {
-    fn arises(&self) {
-        *self.until() = Some(Instant::now() + DOUBTFUL);
-    }
-
-    fn stands(&self) -> bool {
-        self.until().is_some_and(|until| Instant::now() < until)
-    }
-
-    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
-        // Every change under the lock is whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    lookout: Lookout,
 }
 
 impl Pool {
     /// So many connections, each opened when it is first needed.
     pub(super) fn new(connect: PgConnectOptions, connections: u32, patience: Duration) -> Self {
         let doubt = Doubt::default();
-        let doubted = doubt.clone();
+        let lookout = Lookout::new(connect.clone());
+        let (doubted, looks_out) = (doubt.clone(), lookout.clone());
         let raw = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
             .after_connect(move |connection, _| {
-                let doubt = doubted.clone();
+                let (doubt, lookout) = (doubted.clone(), looks_out.clone());
                 let begin = async move {
                     for setting in SETTINGS {
                         sqlx::query(setting).execute(&mut *connection).await.ok();
                     }
                     match takes_writes(&mut *connection).await {
-                        Ok(()) => restored::look(connection).await,
+                        Ok(()) => lookout.look(connection).await,
                         // Asked again, and told, before it is used.
                         Err(_) => {
                             doubt.arises();
@@ -127,6 +102,7 @@ impl Pool {
             raw,
             patience,
             doubt,
+            lookout,
         }
     }
 
@@ -156,6 +132,17 @@ impl Pool {
         })
     }
 
+    /// Fails if the server that is in use takes no writes. Who only reads does not notice otherwise:
+    /// a former primary may go on to answer.
+    pub(super) async fn check(&self) -> Result<(), Error> {
+        let setting = sqlx::query_scalar::<_, String>(TAKES_WRITES).fetch_one(self);
+        let takes = is_off(&setting.await?);
+        if takes.is_err() {
+            self.doubt.arises();
+        }
+        takes
+    }
+
     async fn writable(&self) -> Result<PoolConnection<Postgres>, Error> {
         // Each that lies idle may lead to where the server was; the one after them is new.
         let mut stale = self.raw.num_idle();
@@ -166,7 +153,7 @@ impl Pool {
             }
             let asked = async {
                 takes_writes(&mut *connection).await?;
-                restored::look(&mut connection).await
+                self.lookout.look(&mut connection).await
             };
             let Err(error) = asked.await else {
                 return Ok(connection);
@@ -355,18 +342,6 @@ impl<'t> Executor<'t> for &'t mut Tx<'_> {
         't: 'e,
     {
         self.raw.describe(sql)
-    }
-}
-
-/// Fails unless the server answers, and takes writes.
-pub(super) async fn takes_writes(
-    server: impl Executor<'_, Database = Postgres>,
-) -> Result<(), Error> {
-    let setting = "SELECT current_setting('transaction_read_only')";
-    let asked = sqlx::query_scalar::<_, String>(setting).fetch_one(server);
-    match within(ASKED, asked).await?.as_str() {
-        "off" => Ok(()),
-        _ => Err(Error::Io(io::Error::other(ReadOnly))),
     }
 }
 

@@ -47,9 +47,6 @@ impl Store {
                 woken.applies.push(id);
             }
         }
-        if woken.rounds > 0 {
-            self.bell.ring();
-        }
         Ok(woken)
     }
 
@@ -113,7 +110,7 @@ impl Store {
             detail: &format!("{rounds} rounds"),
         };
         audit::write(&mut tx, &entry).await?;
-        tx.commit().await?;
+        self.commit(tx, "reconcile").await?;
         Ok(rounds)
     }
 }

@@ -147,6 +147,8 @@ impl Store {
             take_back(&mut tx, claim).await?;
         }
         let mut settled = false;
+        // A poll that came too early is nobody's news.
+        let mut is_news = record.change.round != claim.round;
         if record.moves_the_apply() {
             let mut apply = Locked::lock(&mut tx, None, claim.apply).await?;
             let record = &match apply.standing.cancelling {
@@ -158,6 +160,8 @@ impl Store {
                 .write(&mut tx, apply.id, &mut apply.standing.counts)
                 .await?;
             insert_parts(&mut tx, claim, &record.change.parts).await?;
+            // A round may stay where it is when some of its devices do not.
+            is_news |= changed;
             apply.follow(&mut tx, changed).await?;
             settled = apply.standing.status.is_settled();
         } else {
@@ -176,8 +180,7 @@ impl Store {
         breaking::point_of(Point::StepWritten, claim.lane.as_str());
         tx.commit().await?;
         breaking::point_of(Point::StepCommitted, claim.lane.as_str());
-        // A poll that came too early is nobody's news.
-        if record.change.round != claim.round || blocks_changed {
+        if is_news || blocks_changed {
             self.bell.ring();
         }
         Ok(())

@@ -4,11 +4,21 @@
 //! on another timeline. Either marks what is not finished: nothing of it that changes something
 //! upstream is sent under what is remembered, but only once it was asked about anew.
 
-use std::sync::Once;
+use std::{
+    io,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
-use sqlx::{Connection as _, PgConnection, Postgres, Row as _, Transaction};
+use sqlx::{
+    Connection as _, PgConnection, Postgres, Row as _, Transaction, postgres::PgConnectOptions,
+};
+use tokio::sync::Mutex;
 
-use super::{Error, Store};
+use super::{Error, Store, pool::within};
+
+/// How long marking may take: it reads every apply and round that there is. Nobody works meanwhile.
+const MARKED_WITHIN: Duration = Duration::from_secs(600);
 
 /// A table or column that is not there: the schema is not up to date, which is told elsewhere.
 const NOT_MIGRATED: [&str; 2] = ["42P01", "42703"];
@@ -52,14 +62,68 @@ impl Store {
     }
 }
 
-/// Looks who keeps the rows, on a connection that was not used yet; so nothing is done on another
-/// server before it is known to be another one.
-pub(super) async fn look(on: &mut PgConnection) -> Result<(), sqlx::Error> {
-    match here(on).await? {
-        Some((here, Some(before))) if here != before => changed(on, &here).await,
-        Some((here, None)) => first(on, &here).await,
-        Some(_) | None => Ok(()),
+/// Looks who keeps the rows. Clones share who marks them.
+#[derive(Clone, Debug)]
+pub(super) struct Lookout {
+    connect: PgConnectOptions,
+    /// Held while rows are marked.
+    marking: Arc<Mutex<()>>,
+}
+
+impl Lookout {
+    pub(super) fn new(connect: PgConnectOptions) -> Self {
+        Self {
+            connect,
+            marking: Arc::default(),
+        }
     }
+
+    /// Looks who keeps the rows, on a connection that was not used yet; so nothing is done on another
+    /// server before it is known to be another one, and what is not finished is marked.
+    pub(super) async fn look(&self, on: &mut PgConnection) -> Result<(), sqlx::Error> {
+        match here(on).await? {
+            Some((here, Some(before))) if here != before => {
+                self.mark().await?;
+                match self::here(on).await? {
+                    Some((here, Some(before))) if here != before => Err(not_marked()),
+                    _ => Ok(()),
+                }
+            }
+            Some((here, None)) => first(on, &here).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Has the rows marked, by one at a time and on a connection of its own: it may take longer than
+    /// anybody waits for one, and goes on when they have gone.
+    async fn mark(&self) -> Result<(), sqlx::Error> {
+        let (alone, connect) = (
+            self.marking.clone().lock_owned().await,
+            self.connect.clone(),
+        );
+        let marks = async move {
+            let _alone = alone;
+            within(MARKED_WITHIN, async {
+                let mut on = PgConnection::connect_with(&connect).await?;
+                match here(&mut on).await? {
+                    Some((here, Some(before))) if here != before => changed(&mut on, &here).await,
+                    Some(_) | None => Ok(()),
+                }
+            })
+            .await
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded; what it leaves undone at the end of the process is rolled back"
+        )]
+        let marked = tokio::spawn(marks).await;
+        marked.unwrap_or_else(|_| Err(not_marked()))
+    }
+}
+
+fn not_marked() -> sqlx::Error {
+    let text = "the rows are kept by another server than before and are not marked yet";
+    sqlx::Error::Io(io::Error::other(text))
 }
 
 /// Whether asking again would tell no more: the rights, the functions or the tables are not there.

@@ -25,7 +25,7 @@ use crate::support::root;
 const AT_ONCE: usize = 6;
 
 /// What callers ask for that changes something.
-const REQUESTS: [&str; 8] = [
+const REQUESTS: [&str; 9] = [
     "submit",
     "begin-upload",
     "resume-upload",
@@ -34,6 +34,7 @@ const REQUESTS: [&str; 8] = [
     "register",
     "retry",
     "cancel",
+    "reconcile",
 ];
 
 /// A way through the service, from the first request to the end.

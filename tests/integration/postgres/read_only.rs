@@ -82,3 +82,37 @@ async fn connections_to_a_former_primary_are_left_once_it_takes_no_writes() {
     load.end().await;
     stack.ends_well();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_reads_leaves_a_former_primary_as_well() {
+    let former = Cluster::start(&[]).await;
+    let standby = former.standby("other");
+    let stack = Stack::of(&former, &[]).await;
+    let mut reader = stack.client().await;
+    let apply = check(&mut reader, new_devices("light", 3), AfterCheck::Stop).await;
+    watch(&mut reader, apply.apply_id, 0).await;
+
+    former
+        .tell("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
+        .await;
+    standby.tell("SELECT pg_promote()").await;
+    stack.address.lead_to(standby.socket_dir(), Open::Left);
+    let mut writer = stack.servers[1].client().await;
+    let later = patiently(async {
+        loop {
+            if let Ok(answer) = writer.check_devices(submission("later")).await {
+                return answer.into_inner().apply.unwrap();
+            }
+        }
+    })
+    .await;
+
+    // What was acknowledged by one replica is soon there for who asks the other.
+    patiently(async {
+        while reads(&mut reader, later.apply_id).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    stack.ends_well();
+}

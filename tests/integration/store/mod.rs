@@ -1,8 +1,10 @@
 //! The store on a real PostgreSQL: what is claimed, recorded, decided and seen.
 
+mod bell;
 mod blocks;
 mod creations;
 mod imports;
+mod keeper;
 mod lookups;
 mod model;
 mod permits;

@@ -1,5 +1,7 @@
 //! What comes when all is registered: exports, the end of what is kept, new keys.
 
+use registrar::proto::ReconcileRequest;
+
 use super::*;
 
 /// Reads every device with its credentials.
@@ -61,6 +63,47 @@ pub(super) fn export_import() -> Flow {
                 imports_twelve(life).await;
                 let apply = life.asked[0].apply_id;
                 exports(life, apply, 12).await;
+            }
+            .boxed_local()
+        },
+    }
+}
+
+/// Not created in time, and asked after once somebody wants to know.
+pub(super) fn reconcile() -> Flow {
+    Flow {
+        points: requests(&["reconcile"]),
+        upstream: &[
+            FAST[0],
+            FAST[1],
+            FORGETFUL[0],
+            FORGETFUL[1],
+            "--simulator-fault",
+            r#"hold={"kind":"stuck","phase":"CREATE"}"#,
+        ],
+        flags: &[
+            SHORT[0],
+            SHORT[1],
+            SHORT[2],
+            SHORT[3],
+            "--reconcile-for",
+            "2s",
+        ],
+        drive: |life| {
+            async {
+                let devices = new_devices("light", 25);
+                let apply_id = life.submit(devices, AfterCheck::RegisterValid).await;
+                let ended = life.rests(apply_id).await;
+                let came_to = (ended.status(), counts(&ended).unknown);
+                assert_eq!(came_to, (S::CreateFailed, 25));
+                life.upstream.lift("hold").await;
+                let request = ReconcileRequest {
+                    apply_id,
+                    ..Default::default()
+                };
+                life.ask(|mut client| async move { client.reconcile(request).await })
+                    .await;
+                assert_created(&life.rests(apply_id).await, 25, 0);
             }
             .boxed_local()
         },

@@ -56,6 +56,7 @@ pub(super) fn all() -> Vec<Flow> {
         throttled_import(),
         export_names(),
         export_import(),
+        reconcile(),
         retention(),
         rotation(),
     ]
@@ -387,6 +388,11 @@ async fn an_import_without_an_answer_is_found_wherever_the_service_dies() {
 async fn an_export_is_asked_for_again_wherever_the_service_dies() {
     export_names().runs().await;
     export_import().runs().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_devices_are_asked_after_wherever_the_service_dies() {
+    reconcile().runs().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
