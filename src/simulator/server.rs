@@ -61,6 +61,23 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
 }
 
+/// A call that has come in.
+struct Arrival {
+    head: Parts,
+    received: Result<Received, Refusal>,
+    /// Its action as far as its head tells.
+    early: Option<Action>,
+    early_ticket: Option<Ticket>,
+    at: u64,
+}
+
+/// What a call is answered.
+enum Answered {
+    Now(Response),
+    /// Once this is done to it.
+    Harmed(Response, Harm),
+}
+
 /// A body. What is no UTF-8 in it is replaced, as in what is percent-encoded.
 struct Received {
     text: String,
@@ -135,6 +152,57 @@ impl Shared {
         let params = Params::parse(head.uri.query().unwrap_or_default(), body);
         let mut world = locked(&self.world);
         business::perform(&mut world, &self.options, action, &params, self.clock.now())
+    }
+
+    /// Does what a call asks for.
+    fn answer(&self, arrival: Arrival) -> Answered {
+        let Arrival {
+            head,
+            received,
+            early,
+            early_ticket,
+            at: arrived,
+        } = arrival;
+        let text = received.as_ref().map_or("", |body| body.text.as_str());
+        let envelope = Envelope::read(&head, text);
+        let action = envelope.action();
+        let ticket = if action == early {
+            early_ticket
+        } else {
+            self.give_back(early_ticket);
+            self.arrive(action, arrived)
+        };
+
+        let faults = Arc::clone(locked(&self.world).faults());
+        let harm = faults.harm(action);
+        let refuse = |refusal: &Refusal| Answer::refusal(refusal, host(&head));
+        let outcome = match (harm.turned_away(), &received) {
+            (Some(answer), _) => {
+                self.give_back(ticket);
+                Err(answer)
+            }
+            (None, Err(refusal)) => Err(refuse(refusal)),
+            (None, Ok(body)) => self
+                .admit(&head, &envelope, body, &harm, ticket, arrived)
+                .and_then(|action| self.perform(&head, action, &body.text))
+                .map_err(|refusal| refuse(&refusal)),
+        };
+        let mut done = outcome.unwrap_or_else(|answer| Done {
+            answer,
+            apply_id: None,
+            names: None,
+        });
+        let written = envelope.action_name.chars();
+        let written: String = written
+            .filter(char::is_ascii_alphanumeric)
+            .take(64)
+            .collect();
+        if let Err(refusal) = self.record(&written, &done, harm.answered(), arrived) {
+            done.answer = refuse(&refusal);
+            return Answered::Now(self.send(done.answer, &envelope, &harm));
+        }
+        let answer = self.send(done.answer, &envelope, &harm);
+        Answered::Harmed(answer, harm)
     }
 
     /// Writes the ledger; a call that cannot be written down is not answered as done.
@@ -244,8 +312,8 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     // Counted now, since the body of another call may come in sooner. A call that breaks off in
     // its body stays counted.
-    let early = Envelope::read(&head, "");
-    let early_ticket = shared.arrive(early.action(), arrived);
+    let early = Envelope::read(&head, "").action();
+    let early_ticket = shared.arrive(early, arrived);
     let received = match tokio::time::timeout(BODY_WITHIN, receive(body)).await {
         Ok(received) => received,
         Err(_) => Err(Refusal::new(
@@ -254,46 +322,21 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             "The body did not arrive in time.",
         )),
     };
-    let text = received.as_ref().map_or("", |body| body.text.as_str());
-    let envelope = Envelope::read(&head, text);
-    let action = envelope.action();
-    let ticket = if action == early.action() {
-        early_ticket
-    } else {
-        shared.give_back(early_ticket);
-        shared.arrive(action, arrived)
+    let arrival = Arrival {
+        head,
+        received,
+        early,
+        early_ticket,
+        at: arrived,
     };
-
-    let faults = Arc::clone(locked(&shared.world).faults());
-    let harm = faults.harm(action);
-    let refuse = |refusal: &Refusal| Answer::refusal(refusal, host(&head));
-    let outcome = match (harm.turned_away(), &received) {
-        (Some(answer), _) => {
-            shared.give_back(ticket);
-            Err(answer)
-        }
-        (None, Err(refusal)) => Err(refuse(refusal)),
-        (None, Ok(body)) => shared
-            .admit(&head, &envelope, body, &harm, ticket, arrived)
-            .and_then(|action| shared.perform(&head, action, &body.text))
-            .map_err(|refusal| refuse(&refusal)),
-    };
-    let mut done = outcome.unwrap_or_else(|answer| Done {
-        answer,
-        apply_id: None,
-        names: None,
-    });
-    let written = envelope.action_name.chars();
-    let written: String = written
-        .filter(char::is_ascii_alphanumeric)
-        .take(64)
-        .collect();
-    if let Err(refusal) = shared.record(&written, &done, harm.answered(), arrived) {
-        done.answer = refuse(&refusal);
-        return shared.send(done.answer, &envelope, &harm);
+    // A world that grows takes its time now and then, in which the arrival of others is stamped.
+    let working = Arc::clone(&shared);
+    let answered = tokio::task::spawn_blocking(move || working.answer(arrival)).await;
+    match answered {
+        Ok(Answered::Now(answer)) => answer,
+        Ok(Answered::Harmed(answer, harm)) => harm.done_to(|| answer, &shared.clock).await,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-    let answer = || shared.send(done.answer, &envelope, &harm);
-    harm.done_to(answer, &shared.clock).await
 }
 
 async fn receive(mut body: Body) -> Result<Received, Refusal> {
