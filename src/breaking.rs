@@ -75,6 +75,10 @@ named! {
         Rewrapped = "rewrapped",
         /// The audit says that a caller is about to see secrets, or was refused; it is not answered.
         Audited = "audited",
+        /// The rows of a restored database are marked, and not committed.
+        RestoredWritten = "restored-written",
+        /// They are, and nothing is done with them.
+        RestoredCommitted = "restored-committed",
     }
 }
 

@@ -108,11 +108,9 @@ impl Store {
                 breaking::point(Point::ExpiryWritten);
                 tx.commit().await?;
                 breaking::point(Point::ExpiryCommitted);
+                self.bell.ring();
                 cancelled += 1;
             }
-        }
-        if cancelled > 0 {
-            self.bell.ring();
         }
         Ok(cancelled)
     }

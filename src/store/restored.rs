@@ -16,6 +16,7 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use super::{Error, Store, pool::within};
+use crate::breaking::{self, Point};
 
 /// How long marking may take: it reads every apply and round that there is. Nobody works meanwhile.
 const MARKED_WITHIN: Duration = Duration::from_secs(600);
@@ -56,7 +57,9 @@ impl Store {
         if let Some((here, _)) = here {
             keep(&mut tx, &here).await?;
         }
+        breaking::point(Point::RestoredWritten);
         tx.commit().await?;
+        breaking::point(Point::RestoredCommitted);
         self.bell.ring();
         Ok(marked)
     }
@@ -204,7 +207,9 @@ async fn changed(on: &mut PgConnection, here: &Keeper) -> Result<(), sqlx::Error
     }
     let marked = mark(&mut tx).await?;
     keep(&mut tx, here).await?;
+    breaking::point(Point::RestoredWritten);
     tx.commit().await?;
+    breaking::point(Point::RestoredCommitted);
     tracing::warn!(
         applies = marked.applies,
         rounds = marked.rounds,

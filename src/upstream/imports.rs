@@ -121,6 +121,7 @@ pub(super) fn imported(success: Success<'_>) -> Option<Imported> {
     });
     Some(Imported {
         devices: devices.collect(),
-        total_pages: pages.total_page.0?.try_into().ok()?,
+        // More would have no number among the pages that are read.
+        total_pages: i32::try_from(pages.total_page.0?).ok()?.try_into().ok()?,
     })
 }

@@ -103,7 +103,9 @@ fn places() -> BTreeSet<String> {
             | Point::AuditForgotten
             | Point::Rewrapping
             | Point::Rewrapped
-            | Point::Audited => &[],
+            | Point::Audited
+            | Point::RestoredWritten
+            | Point::RestoredCommitted => &[],
         };
         match of {
             [] => drop(places.insert(point.name().to_owned())),

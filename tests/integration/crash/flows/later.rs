@@ -110,6 +110,31 @@ pub(super) fn reconcile() -> Flow {
     }
 }
 
+/// Checked, and found in a database that another server keeps.
+pub(super) fn restored() -> Flow {
+    Flow {
+        points: owned(&["restored-written", "restored-committed"]),
+        upstream: &FAST,
+        flags: &[],
+        drive: |life| {
+            async {
+                let apply = life
+                    .submit(new_devices("light", 25), AfterCheck::Stop)
+                    .await;
+                assert_eq!(life.rests(apply).await.status(), S::CheckSuccess);
+                drop(life.server.take());
+                sqlx::query("UPDATE keeper SET timeline = '00FFFFFF'")
+                    .execute(&life.database.pool)
+                    .await
+                    .expect("the database answers");
+                life.register(apply, false).await;
+                assert_created(&life.rests(apply).await, 25, 0);
+            }
+            .boxed_local()
+        },
+    }
+}
+
 /// Checked and not registered for so long that it is cancelled and removed, and the audit of it with it.
 pub(super) fn retention() -> Flow {
     Flow {
