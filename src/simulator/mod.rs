@@ -47,6 +47,7 @@ mod pace;
 mod product;
 mod queries;
 mod quota;
+mod received;
 mod request;
 mod rules;
 mod server;

@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::serve::ListenerExt;
 use http::request::Parts;
-use http_body_util::BodyExt;
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -31,18 +28,11 @@ use super::harm::Harm;
 use super::ledger::{Call, Ledger};
 use super::options::Options;
 use super::quota::{Quotas, Ticket};
+use super::received::{self, Received};
 use super::request::Params;
-use super::signature::hex;
 use super::world::World;
 use super::xml;
 
-/// The largest legal check has a body of 3.9 MB.
-const MAX_BODY: usize = 8 << 20;
-/// How much of a longer body is read all the same: an SDK looks for an answer only once it has
-/// sent everything.
-const MAX_WASTE: usize = 64 << 20;
-/// How long a body may take to arrive. SDKs give up on an answer after 10 s.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// In milliseconds.
 const RETRY_AFTER: &str = "x-acs-retry-after";
 /// How long calls in flight may take after a stop.
@@ -76,12 +66,6 @@ enum Answered {
     Now(Response),
     /// Once this is done to it.
     Harmed(Response, Harm),
-}
-
-/// A body. What is no UTF-8 in it is replaced, as in what is percent-encoded.
-struct Received {
-    text: String,
-    sha256: String,
 }
 
 impl Shared {
@@ -314,14 +298,7 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     // its body stays counted.
     let early = Envelope::read(&head, "").action();
     let early_ticket = shared.arrive(early, arrived);
-    let received = match tokio::time::timeout(BODY_WITHIN, receive(body)).await {
-        Ok(received) => received,
-        Err(_) => Err(Refusal::new(
-            408,
-            "RequestTimeout",
-            "The body did not arrive in time.",
-        )),
-    };
+    let received = received::read(body).await;
     let arrival = Arrival {
         head,
         received,
@@ -337,35 +314,6 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         Ok(Answered::Harmed(answer, harm)) => harm.done_to(|| answer, &shared.clock).await,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-async fn receive(mut body: Body) -> Result<Received, Refusal> {
-    let mut bytes = Vec::new();
-    let mut length = 0;
-    let mut digest = Sha256::new();
-    while let Some(frame) = body.frame().await {
-        let cut = |_| Refusal::new(400, "InvalidParameter", "The body broke off.");
-        let Ok(data) = frame.map_err(cut)?.into_data() else {
-            continue;
-        };
-        length += data.len();
-        if length > MAX_WASTE {
-            break;
-        }
-        if length <= MAX_BODY {
-            digest.update(&data);
-            bytes.extend_from_slice(&data);
-        }
-    }
-    if length > MAX_BODY {
-        let message = "The body exceeds 8 MB.";
-        return Err(Refusal::new(413, "RequestEntityTooLarge", message));
-    }
-    let text = String::from_utf8(bytes);
-    Ok(Received {
-        text: text.unwrap_or_else(|not| String::from_utf8_lossy(not.as_bytes()).into_owned()),
-        sha256: hex(&digest.finalize()),
-    })
 }
 
 async fn nowhere(State(shared): State<Arc<Shared>>, request: Request) -> Response {
