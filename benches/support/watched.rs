@@ -48,7 +48,7 @@ pub(crate) enum Kind {
 /// A server with something to watch.
 pub(crate) struct Watched {
     source: Source,
-    channels: Vec<Channel>,
+    address: String,
     /// The number of the latest event.
     number: i64,
 }
@@ -68,6 +68,16 @@ enum Source {
         server: Bare,
         writer: Client<Channel>,
     },
+}
+
+impl Source {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Registrar { .. } => "registrar",
+            Self::Etcd { .. } => "etcd",
+            Self::Bare { .. } => "bare tonic",
+        }
+    }
 }
 
 impl Watched {
@@ -99,13 +109,9 @@ impl Watched {
                 (Source::Bare { server, writer }, address)
             }
         };
-        let mut channels = Vec::new();
-        for _ in 0..CONNECTIONS {
-            channels.push(connect(&address).await?);
-        }
         Ok(Self {
             source,
-            channels,
+            address,
             number: 1,
         })
     }
@@ -118,12 +124,16 @@ impl Watched {
         }
     }
 
-    /// So many watchers, each of which has had an event.
+    /// So many watchers, each of which has had an event, on connections of their own.
     pub(crate) async fn watchers(&mut self, count: usize) -> anyhow::Result<Watchers> {
         let board = Arc::new(Board::default());
+        let mut channels = Vec::new();
+        for _ in 0..CONNECTIONS {
+            channels.push(connect(&self.address).await?);
+        }
         let mut opening = JoinSet::new();
         for n in 0..count {
-            let (channel, after) = (self.channels[n % CONNECTIONS].clone(), self.number);
+            let (channel, after) = (channels[n % CONNECTIONS].clone(), self.number);
             match &self.source {
                 Source::Registrar { apply, .. } => {
                     opening.spawn(watch(channel, *apply, after));
@@ -183,7 +193,10 @@ impl Watched {
             }
         };
         let all = tokio::time::timeout(PATIENCE, all).await;
-        all.with_context(|| format!("{} of {deliveries} deliveries", board.count()))?;
+        all.with_context(|| {
+            let (who, told) = (self.source.name(), board.count());
+            format!("{told} of {deliveries} deliveries by {who}")
+        })?;
         let took = begun.elapsed();
         let cpu = process::cpu(self.pid()) - cpu;
         Ok(Told {
