@@ -34,6 +34,8 @@ const WORKERS: usize = 2;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Resident memory that the service may have beyond what it has when idle, in KiB.
 const BOUND: u64 = 256 << 10;
+/// How often each of them gets a submission through at least, however slow the machine is.
+const GETS_THROUGH_EVERY: Duration = Duration::from_secs(10);
 /// Files that may be open afterwards beyond those before: pools breathe.
 const FILES: usize = 24;
 
@@ -129,6 +131,9 @@ async fn beside_hostile_clients(lasts: Duration, idle: usize, flags: &[&str]) {
     );
     assert_eq!(*load.failures.lock().unwrap(), Vec::<String>::new());
     assert!(tried.values().all(|(begun, _)| *begun > 0), "{tried:?}");
+    let through = load.calls.lock().unwrap()["GetApply"].len();
+    let least = WORKERS * (lasts.div_duration_f64(GETS_THROUGH_EVERY) as usize);
+    assert!(through >= least, "only {through} submissions got through");
     assert!(peak <= idle + BOUND, "{} MB over idle", (peak - idle) >> 10);
     let log = server.log();
     upstream.lift("held").await;
