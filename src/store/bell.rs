@@ -1,13 +1,16 @@
 //! The bell: says that there is something new, never what.
 //!
-//! Within the process it rings at once. Other processes hear it through one NOTIFY for all that
-//! moved within about 10 ms, since a NOTIFY inside each small transaction would flush their commits
-//! one at a time (0.22 of the commits a second at 16 connections).
+//! Within the process it rings at once. Other processes hear it through a NOTIFY of its own, one in
+//! 10 ms at most for all that has moved, since a NOTIFY inside each small transaction would flush
+//! their commits one at a time (0.22 of the commits a second at 16 connections).
 
 use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,7 +22,7 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(5);
 
 const CHANNEL: &str = "registrar";
 
-/// How long rings are gathered before other processes are told.
+/// From telling other processes to telling them again: what rings meanwhile is gathered.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// How long nothing is heard before the server is asked whether it is still there. A connection that
@@ -109,13 +112,16 @@ impl Store {
         let mut rung = self.bell.subscribe();
         loop {
             tokio::select! {
+                biased;
+                Ok(()) = rung.changed() => {}
                 () = stop.cancelled() => return,
-                Ok(()) = rung.changed() => tokio::time::sleep(GATHER).await,
             }
+            // What rings from here on is told with the next.
             rung.mark_unchanged();
             if breaking::on(Fault::RingKept) {
                 continue;
             }
+            let told_at = Instant::now();
             breaking::point(Point::RingPassing);
             let passed = sqlx::query("SELECT pg_notify($1, $2)")
                 .bind(CHANNEL)
@@ -128,6 +134,10 @@ impl Store {
                     error = &error as &dyn std::error::Error,
                     "a ring was not passed on"
                 );
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep_until(told_at + GATHER) => {}
             }
         }
     }
