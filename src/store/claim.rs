@@ -83,20 +83,18 @@ pub struct Claim {
 /// What a lane has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// Rounds that are due, up to what was asked for.
+    /// Rounds that are due, up to 64.
     pub due: u32,
     /// How long until another one is due.
     pub next: Option<Duration>,
 }
 
 impl Store {
-    /// What lanes have to do, in the order of `lanes`: how many rounds are due in each, up to the
-    /// number that comes with it. Those that are blocked are not due before the next probe.
-    pub async fn looks(&self, lanes: &[(Lane, u32)]) -> Result<Vec<Look>, Error> {
-        let (names, most): (Vec<&str>, Vec<i64>) = lanes
-            .iter()
-            .map(|(lane, most)| (lane.as_str(), i64::from(*most)))
-            .unzip();
+    /// What lanes have to do, in their order: how many rounds are due in each, up to 64. Those that
+    /// are blocked are not due before the next probe.
+    pub async fn looks(&self, lanes: &[Lane]) -> Result<Vec<Look>, Error> {
+        const { assert!(Lane::ALL.len() <= 16, "the statement asks for 16") };
+        let names: Vec<&str> = lanes.iter().map(|lane| lane.as_str()).collect();
         let rows = sqlx::query!(
             r#"WITH held AS (
                    SELECT scope, lane, product, since FROM holding WHERE account = $1
@@ -110,15 +108,16 @@ impl Store {
                                    AND (h.scope <> 'PRODUCT'
                                         OR h.product = r.product
                                            AND greatest(h.since, r.turn_at)
-                                               > now() - make_interval(secs => $4)))
-                           LIMIT l.most) AS due) AS "due!",
+                                               > now() - make_interval(secs => $3)))
+                           LIMIT 64) AS due) AS "due!",
                       (SELECT extract(epoch FROM min(due_at) - now())::float8 FROM rounds
                        WHERE account = $1 AND lane = l.lane AND due_at > now()) AS next
-               FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS l (lane, most, n)
+               -- As many as ever, so that every plan expects the same and one is made once.
+               FROM (SELECT n, ($2::text[])[n] AS lane FROM generate_series(1, 16) AS n) AS l
+               WHERE n <= cardinality($2)
                ORDER BY n"#,
             self.account,
             &names as &[&str],
-            &most,
             seconds(self.blocking.block_for),
         )
         .fetch_all(&self.pool)

@@ -170,7 +170,6 @@ impl Store {
         record.pages.write(&mut tx, claim).await?;
         let mut blocks_changed = false;
         if let Some(call) = &record.call {
-            insert_call(&mut tx, claim, call).await?;
             blocks_changed =
                 blocks::heed(&mut tx, &self.account, claim, call, self.blocking).await?;
         }
@@ -235,6 +234,7 @@ fn created(open: &[Ordinal], record: &Record) -> Option<(Ordinal, Ordinal)> {
     Some((*created.iter().min()?, *created.iter().max()?))
 }
 
+/// Writes how the round stands now, and the call that has told.
 async fn update_round(
     database: impl PgExecutor<'_>,
     claim: &Claim,
@@ -243,21 +243,33 @@ async fn update_round(
 ) -> Result<(), Error> {
     let round = &record.change.round;
     let rests = round.phase.lane().is_none();
-    let done = sqlx::query!(
-        r#"UPDATE rounds
-           SET phase = $4, upstream_apply_id = $5, nameless = $6, attempts = $7, lease = NULL,
-               due_at = CASE WHEN NOT $8 THEN now() + make_interval(secs => $9) END,
-               expected_at = coalesce(now() + make_interval(secs => $10), expected_at),
-               asked_at = CASE WHEN $11 THEN now() ELSE asked_at END,
-               checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
-               intent_at = CASE WHEN $13 THEN intent_at END,
-               intent_nonce = CASE WHEN $13 THEN intent_nonce END,
-               resent = $19, fruitless = $20,
-               page = $14, setbacks = $15,
-               failing_since = CASE WHEN $7 > 0 OR $15::smallint > 0 THEN coalesce(failing_since, now()) END,
-               turn_at = CASE WHEN $16 THEN greatest(turn_at, now()) ELSE turn_at END,
-               created_first = least(created_first, $17), created_last = greatest(created_last, $18)
-           WHERE apply_id = $1 AND round_no = $2 AND lease = $3"#,
+    let call = record.call.as_ref();
+    // Together, since others wait for the apply meanwhile.
+    let done = sqlx::query_scalar!(
+        r#"WITH done AS (
+               UPDATE rounds
+               SET phase = $4, upstream_apply_id = $5, nameless = $6, attempts = $7, lease = NULL,
+                   due_at = CASE WHEN NOT $8 THEN now() + make_interval(secs => $9) END,
+                   expected_at = coalesce(now() + make_interval(secs => $10), expected_at),
+                   asked_at = CASE WHEN $11 THEN now() ELSE asked_at END,
+                   checked_at = CASE WHEN $12 THEN now() ELSE checked_at END,
+                   intent_at = CASE WHEN $13 THEN intent_at END,
+                   intent_nonce = CASE WHEN $13 THEN intent_nonce END,
+                   resent = $19, fruitless = $20,
+                   page = $14, setbacks = $15,
+                   failing_since = CASE WHEN $7 > 0 OR $15::smallint > 0 THEN coalesce(failing_since, now()) END,
+                   turn_at = CASE WHEN $16 THEN greatest(turn_at, now()) ELSE turn_at END,
+                   created_first = least(created_first, $17), created_last = greatest(created_last, $18)
+               WHERE apply_id = $1 AND round_no = $2 AND lease = $3
+               RETURNING apply_id, round_no
+           ), made AS (
+               INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
+                                  result, message, request_id, scope, judged)
+               SELECT apply_id, round_no, $21::text, $22, now() - make_interval(secs => $23), $24, $25,
+                      $26, $27, $28, $29
+               FROM done WHERE $21 IS NOT NULL
+           )
+           SELECT count(*) AS "count!" FROM done"#,
         claim.apply.0,
         claim.round_no,
         claim.token,
@@ -279,10 +291,19 @@ async fn update_round(
         created.map(|(_, last)| last),
         round.resent,
         round.fruitless,
+        call.map(|call| call.lane.as_str()),
+        call.and_then(|call| call.upstream_apply),
+        call.map_or(0.0, |call| seconds(call.took)),
+        call.map(|call| call.took.as_millis() as i32),
+        call.map(|call| call.result.as_str()),
+        call.and_then(|call| call.message.as_deref()),
+        call.and_then(|call| call.request_id.as_deref()),
+        call.and_then(|call| call.scope).map(FailureScope::as_str),
+        call.map(|call| call.judged),
     )
-    .execute(database)
+    .fetch_one(database)
     .await?;
-    match done.rows_affected() {
+    match done {
         1 => Ok(()),
         _ => Err(Error::LeaseLost {
             apply: claim.apply,
@@ -317,27 +338,5 @@ async fn insert_parts(tx: &mut Tx<'_>, claim: &Claim, parts: &[Part]) -> Result<
         .execute(&mut *tx)
         .await?;
     }
-    Ok(())
-}
-
-async fn insert_call(tx: &mut Tx<'_>, claim: &Claim, call: &CallMade) -> Result<(), Error> {
-    sqlx::query!(
-        r#"INSERT INTO calls (apply_id, round_no, action, upstream_apply_id, called_at, took_ms,
-                              result, message, request_id, scope, judged)
-           VALUES ($1, $2, $3, $4, now() - make_interval(secs => $5), $6, $7, $8, $9, $10, $11)"#,
-        claim.apply.0,
-        claim.round_no,
-        call.lane.as_str(),
-        call.upstream_apply,
-        seconds(call.took),
-        call.took.as_millis() as i32,
-        call.result,
-        call.message,
-        call.request_id,
-        call.scope.map(FailureScope::as_str),
-        call.judged,
-    )
-    .execute(&mut *tx)
-    .await?;
     Ok(())
 }

@@ -114,7 +114,7 @@ impl LaneWorker {
         }
         // A clock that was refused is measured by one call.
         let count = match self.worker.lanes.clock().is_accepted() {
-            true => look.due.min(room),
+            true => look.due.min(self.worker.lanes.block(self.lane)).min(room),
             false => 1,
         };
         let lanes = &self.worker.lanes;

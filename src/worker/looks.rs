@@ -16,8 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Looks {
     store: Store,
-    /// The lanes, and how many rounds each wants to know of at most.
-    lanes: Vec<(Lane, u32)>,
+    lanes: Vec<Lane>,
     /// How many have asked so far.
     asked: AtomicU64,
     latest: Mutex<Latest>,
@@ -33,7 +32,7 @@ struct Latest {
 }
 
 impl Looks {
-    pub(super) fn new(store: Store, lanes: Vec<(Lane, u32)>) -> Self {
+    pub(super) fn new(store: Store, lanes: Vec<Lane>) -> Self {
         Self {
             store,
             lanes,
@@ -54,7 +53,7 @@ impl Looks {
             };
             latest.looks = self.store.looks(&self.lanes).await?;
         }
-        let at = self.lanes.iter().position(|(known, _)| *known == lane);
+        let at = self.lanes.iter().position(|known| *known == lane);
         Ok(at.and_then(|at| latest.looks.get(at)).copied())
     }
 }

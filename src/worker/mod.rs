@@ -132,8 +132,7 @@ impl Worker {
         options: Options,
         wake: watch::Receiver<u64>,
     ) -> Self {
-        let blocks = lanes_of_rounds().map(|lane| (lane, lanes.block(lane)));
-        let looks = looks::Looks::new(store.clone(), blocks.collect());
+        let looks = looks::Looks::new(store.clone(), lanes_of_rounds().collect());
         Self {
             store,
             upstream,
