@@ -125,17 +125,18 @@ impl Harm {
         self.cut.is_none() && self.spoilt.is_none()
     }
 
+    /// Whether the caller has no answer at all.
+    pub(super) fn hangs_up(&self) -> bool {
+        matches!(self.cut, Some(Cut::Before | Cut::After))
+    }
+
     /// What is sent in place of this answer, when it is time to.
-    pub(super) async fn done_to(
-        &self,
-        answer: impl FnOnce() -> Response,
-        clock: &Clock,
-    ) -> Response {
+    pub(super) async fn done_to(&self, answer: Option<Response>, clock: &Clock) -> Response {
         tokio::time::sleep(self.delay).await;
-        if let Some(Cut::Before | Cut::After) = self.cut {
+        let Some(answer) = answer else {
             return hang_up();
-        }
-        let (mut head, body) = answer().into_parts();
+        };
+        let (mut head, body) = answer.into_parts();
         if self.skew.is_some() {
             head.headers
                 .insert(header::DATE, date(self.shown(clock.now())));

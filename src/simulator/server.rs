@@ -64,8 +64,8 @@ struct Arrival {
 /// What a call is answered.
 enum Answered {
     Now(Response),
-    /// Once this is done to it.
-    Harmed(Response, Harm),
+    /// Once this is done to it; none is what nobody is sent.
+    Harmed(Option<Response>, Harm),
 }
 
 impl Shared {
@@ -185,7 +185,7 @@ impl Shared {
             done.answer = refuse(&refusal);
             return Answered::Now(self.send(done.answer, &envelope, &harm));
         }
-        let answer = self.send(done.answer, &envelope, &harm);
+        let answer = (!harm.hangs_up()).then(|| self.send(done.answer, &envelope, &harm));
         Answered::Harmed(answer, harm)
     }
 
@@ -311,7 +311,7 @@ async fn call(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let answered = tokio::task::spawn_blocking(move || working.answer(arrival)).await;
     match answered {
         Ok(Answered::Now(answer)) => answer,
-        Ok(Answered::Harmed(answer, harm)) => harm.done_to(|| answer, &shared.clock).await,
+        Ok(Answered::Harmed(answer, harm)) => harm.done_to(answer, &shared.clock).await,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
