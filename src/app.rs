@@ -180,7 +180,7 @@ async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
 /// Has what is under way asked about, since the database may be older than what was sent.
 async fn restored(settings: &Reconcile) -> anyhow::Result<()> {
     let store = open_store(&settings.store)?;
-    // Marked first: a connection of the pool would mark it as well, and has less time.
+    // Marked first: the pool has no connection before all is marked, and waits less long for that.
     let marked = store.restored().await;
     if marked.is_err() {
         store.check_schema().await?;

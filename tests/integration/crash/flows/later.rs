@@ -233,3 +233,13 @@ async fn is_under(life: &Life, id: &str) -> bool {
     keys.iter()
         .all(|key| key.windows(id.len()).any(|part| part == id.as_bytes()))
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_devices_are_asked_after_wherever_the_service_dies() {
+    reconcile().runs().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_is_marked_through_every_death() {
+    restored().runs().await;
+}

@@ -392,16 +392,6 @@ async fn an_export_is_asked_for_again_wherever_the_service_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_devices_are_asked_after_wherever_the_service_dies() {
-    reconcile().runs().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restored_database_is_marked_through_every_death() {
-    restored().runs().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn retention_cancels_and_removes_wherever_the_service_dies() {
     retention().runs().await;
 }
