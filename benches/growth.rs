@@ -142,7 +142,7 @@ async fn add(database: &Database, applies: usize) -> anyhow::Result<()> {
                    RETURNING apply_id
                ), stored AS (
                    INSERT INTO chunks (apply_id, chunk_no, names, outcomes)
-                   SELECT apply_id, chunk_no, names, array_fill('C'::"char", ARRAY[10000])
+                   SELECT apply_id, chunk_no, names, repeat('C', 10000)
                    FROM added, generate_series(0, {chunks} - 1) AS chunk_no
                    JOIN some_names ON list = chunk_no % 100
                ), travelled AS (

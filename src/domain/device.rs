@@ -25,6 +25,9 @@ pub const SN_LENGTH: std::ops::RangeInclusive<usize> = 1..=64;
 /// What is kept of a text that breaks a rule, in bytes.
 pub const KEPT: usize = 256;
 
+/// Stands between texts that are joined, and in none that is stored: the unit separator of ASCII.
+pub const SEPARATOR: char = '\u{1f}';
+
 /// A device as it is handed over.
 #[derive(Clone, Debug)]
 pub struct NewDevice {
@@ -164,10 +167,12 @@ pub fn judge_nickname(nickname: &str) -> Option<Reason> {
 }
 
 /// What is stored of a text that was sent: its first 256 bytes, with NUL (which Postgres cannot
-/// hold) shown as U+2400.
+/// hold) shown as U+2400 and the separator of texts as U+241F.
 pub fn readable(mut text: String) -> String {
-    if text.contains('\0') {
-        text = text.replace('\0', "\u{2400}");
+    for (hidden, shown) in [('\0', "\u{2400}"), (SEPARATOR, "\u{241f}")] {
+        if text.contains(hidden) {
+            text = text.replace(hidden, shown);
+        }
     }
     text.truncate(text.floor_char_boundary(KEPT));
     text
@@ -301,6 +306,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_readable_and_bounded() {
         assert_eq!(readable("a\0b".to_owned()), "a\u{2400}b");
+        assert_eq!(readable("a\u{1f}b".to_owned()), "a\u{241f}b");
         let long = readable("灯".repeat(10_000));
         assert!(long.len() <= KEPT && long.ends_with('灯'));
     }

@@ -80,8 +80,8 @@ impl Outcome {
     }
 
     /// The letter it is stored as.
-    pub fn letter(self) -> i8 {
-        self as i8
+    pub fn letter(self) -> u8 {
+        self as u8
     }
 
     /// The word that callers see.
@@ -98,13 +98,13 @@ impl Outcome {
     }
 
     /// The outcome that a letter stands for.
-    pub fn from_letter(letter: i8) -> Result<Self, Corrupt> {
+    pub fn from_letter(letter: u8) -> Result<Self, Corrupt> {
         Self::ALL
             .into_iter()
             .find(|outcome| outcome.letter() == letter)
             .ok_or_else(|| Corrupt {
                 what: "an outcome",
-                value: letter.to_string(),
+                value: char::from(letter).to_string(),
             })
     }
 }
@@ -179,7 +179,7 @@ mod tests {
         for outcome in Outcome::ALL {
             assert_eq!(Outcome::from_letter(outcome.letter()).unwrap(), outcome);
         }
-        assert!(Outcome::from_letter(b'?' as i8).is_err());
+        assert!(Outcome::from_letter(b'?').is_err());
     }
 
     #[test]

@@ -84,10 +84,7 @@ pub(super) fn devices(caller: &Caller, request: pb::ListDevicesRequest) -> Resul
     complaints.about_apply_id(request.apply_id);
     let size = complaints.about_page_size(request.page_size, 1_000, 10_000) as usize;
     let outcomes = outcomes(&request.outcomes, &mut complaints);
-    let letters: Vec<u8> = outcomes
-        .iter()
-        .map(|outcome| outcome.letter() as u8)
-        .collect();
+    let letters: Vec<u8> = outcomes.iter().map(|outcome| outcome.letter()).collect();
     let scope = Scope::new(
         &caller.tenant,
         "ListDevices",

@@ -153,7 +153,7 @@ async fn valid_of(
     let mut chunk_nos: Vec<i32> = devices.iter().map(|at| chunk::place(*at).0).collect();
     chunk_nos.dedup();
     let rows = sqlx::query!(
-        r#"SELECT chunk_no, outcomes AS "outcomes: Vec<i8>" FROM chunks
+        r#"SELECT chunk_no, outcomes FROM chunks
            WHERE apply_id = $1 AND chunk_no = ANY ($2) ORDER BY chunk_no"#,
         apply.0,
         &chunk_nos,
@@ -163,7 +163,7 @@ async fn valid_of(
     let valid = Outcome::Valid.letter();
     Ok(rows
         .into_iter()
-        .flat_map(|row| (row.chunk_no * CHUNK as Ordinal..).zip(row.outcomes))
+        .flat_map(|row| (row.chunk_no * CHUNK as Ordinal..).zip(row.outcomes.into_bytes()))
         .filter(|(at, letter)| *letter == valid && devices.contains(at))
         .map(|(at, _)| at)
         .collect())

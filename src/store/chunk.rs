@@ -3,11 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::{Error, pool::Tx};
-use crate::domain::{ApplyId, CHUNK, Counts, Ordinal, Outcome, Reason};
+use crate::domain::{ApplyId, CHUNK, Corrupt, Counts, Ordinal, Outcome, Reason};
 
 /// The chunk that holds a device, and its place in there.
 pub(super) fn place(ordinal: Ordinal) -> (i32, usize) {
     (ordinal / CHUNK as i32, ordinal as usize % CHUNK)
+}
+
+/// Outcomes, a letter a device, as they are stored.
+pub(super) fn letters(outcomes: Vec<u8>) -> Result<String, Corrupt> {
+    String::from_utf8(outcomes).map_err(|error| Corrupt {
+        what: "outcomes",
+        value: String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
 }
 
 /// Reasons as columns.
@@ -67,13 +75,14 @@ impl<'a> Fold<'a> {
         let mut changed = false;
         for (chunk_no, devices) in self.chunks {
             let mut outcomes = sqlx::query_scalar!(
-                r#"SELECT outcomes AS "outcomes: Vec<i8>" FROM chunks
+                r#"SELECT outcomes FROM chunks
                    WHERE apply_id = $1 AND chunk_no = $2"#,
                 apply.0,
                 chunk_no,
             )
             .fetch_one(&mut *tx)
-            .await?;
+            .await?
+            .into_bytes();
             let mut reasons = Vec::new();
             let mut explained = Vec::new();
             let mut moved = false;
@@ -97,7 +106,7 @@ impl<'a> Fold<'a> {
                     tx,
                     apply,
                     chunk_no,
-                    &outcomes,
+                    &letters(outcomes)?,
                     &reasons.into_iter().collect(),
                 )
                 .await?;
@@ -112,13 +121,13 @@ async fn update(
     tx: &mut Tx<'_>,
     apply: ApplyId,
     chunk_no: i32,
-    outcomes: &[i8],
+    outcomes: &str,
     reasons: &Reasons<'_>,
 ) -> Result<(), Error> {
     sqlx::query!(
         r#"UPDATE chunks
            SET outcomes = $3,
-               secrets = CASE WHEN $3 && ARRAY['P', 'V', 'F', 'U']::"char"[] THEN secrets END,
+               secrets = CASE WHEN secrets IS NOT NULL AND $3 ~ '[PVFU]' THEN secrets END,
                reason_ordinals = reason_ordinals || $4,
                reason_codes = reason_codes || $5,
                reason_texts = reason_texts || $6,

@@ -115,10 +115,10 @@ impl Locked {
     async fn cancel_the_rest(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
         sqlx::query!(
             r#"UPDATE chunks
-               SET outcomes = array_replace(array_replace(outcomes, 'P', 'X'), 'V', 'X'),
+               SET outcomes = translate(outcomes, 'PV', 'XX'),
                    secrets = NULL
                WHERE apply_id = $1
-                 AND (secrets IS NOT NULL OR outcomes && ARRAY['P', 'V']::"char"[])"#,
+                 AND (secrets IS NOT NULL OR outcomes ~ '[PV]')"#,
             self.id.0,
         )
         .execute(&mut *tx)

@@ -29,11 +29,6 @@ pub(super) fn numbers_or_nulls(items: impl IntoIterator<Item = Option<i32>>) -> 
     })
 }
 
-/// An array of letters of the Latin alphabet.
-pub(super) fn letters(items: impl IntoIterator<Item = i8>) -> String {
-    list(items, |literal, item| literal.push(char::from(item as u8)))
-}
-
 fn list<T>(items: impl IntoIterator<Item = T>, write: impl Fn(&mut String, T)) -> String {
     let items = items.into_iter();
     let mut literal = String::with_capacity(2 + 16 * items.size_hint().0);
@@ -87,6 +82,5 @@ mod tests {
         );
         assert_eq!(numbers_or_nulls([None, Some(-7)]), "{NULL,-7}");
         assert_eq!(numbers([]), "{}");
-        assert_eq!(letters([b'P' as i8, b'V' as i8]), "{P,V}");
     }
 }

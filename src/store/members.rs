@@ -93,7 +93,7 @@ impl<'a> OpenOnes<'a> {
         }
     }
 
-    fn has(&mut self, at: Ordinal, outcome: i8) -> Result<bool, Corrupt> {
+    fn has(&mut self, at: Ordinal, outcome: u8) -> Result<bool, Corrupt> {
         let ours = match &mut self.listed {
             Some(listed) => listed.next_if_eq(&at).is_some(),
             None => true,
@@ -111,14 +111,14 @@ impl Store {
         let mut open = Vec::new();
         for chunk_no in claim.chunk_nos() {
             let outcomes = sqlx::query_scalar!(
-                r#"SELECT outcomes AS "outcomes: Vec<i8>" FROM chunks
+                r#"SELECT outcomes FROM chunks
                    WHERE apply_id = $1 AND chunk_no = $2"#,
                 claim.apply.0,
                 chunk_no,
             )
             .fetch_one(&self.pool)
             .await?;
-            for (at, outcome) in (chunk_no * CHUNK as Ordinal..).zip(outcomes) {
+            for (at, outcome) in (chunk_no * CHUNK as Ordinal..).zip(outcomes.into_bytes()) {
                 if open_ones.has(at, outcome)? {
                     open.push(at);
                 }
@@ -135,7 +135,7 @@ impl Store {
         let mut members = Members::default();
         for chunk_no in claim.chunk_nos() {
             let row = sqlx::query!(
-                r#"SELECT names, nicknames, sns, secrets, outcomes AS "outcomes: Vec<i8>" FROM chunks
+                r#"SELECT names, nicknames, sns, secrets, outcomes FROM chunks
                    WHERE apply_id = $1 AND chunk_no = $2"#,
                 claim.apply.0,
                 chunk_no,
@@ -151,7 +151,7 @@ impl Store {
             }
             for ((at, name), letter) in (chunk_no * CHUNK as Ordinal..)
                 .zip(row.names)
-                .zip(row.outcomes)
+                .zip(row.outcomes.into_bytes())
             {
                 let nickname = nicknames.as_mut().and_then(Iterator::next);
                 let sn = sns.as_mut().and_then(Iterator::next);

@@ -5,14 +5,14 @@ use time::OffsetDateTime;
 
 use super::{
     Error, Store,
-    chunk::{Reasons, place},
+    chunk::{Reasons, letters, place},
     counted, labels, literal,
     pool::Tx,
     seconds,
 };
 use crate::domain::{
     Apply, ApplyId, ApplyStatus, Caller, Chunk, Counts, Heading, Outcome, RequestKey, Snapshot,
-    caller::Act,
+    caller::Act, device::SEPARATOR,
 };
 
 /// How far apart the turns of one request's rounds are. It lets a small apply pass a large one.
@@ -34,7 +34,8 @@ pub(super) struct Newcomer {
     pub(super) chunks: Vec<NewChunk>,
 }
 
-/// A chunk as the columns of its row.
+/// A chunk as the columns of its row. Names, nicknames and serial numbers are joined: parting them
+/// costs PostgreSQL a third of what reading an array's text does.
 #[derive(Debug)]
 pub(super) struct NewChunk {
     chunk_no: i32,
@@ -104,14 +105,14 @@ impl From<&Chunk> for NewChunk {
         }
         let refused = chunk.refused.iter();
         let reasons: Reasons = refused.map(|(at, reason)| (*at, reason)).collect();
-        let texts = |all: &Vec<String>| literal::texts(all.iter().map(String::as_str));
+        let joined = |all: &Vec<String>| all.join(SEPARATOR.encode_utf8(&mut [0; 4]));
         Self {
             chunk_no: chunk.chunk_no,
             passed: chunk.passed() as i32,
-            names: texts(&chunk.names),
-            nicknames: chunk.nicknames.as_ref().map(texts),
-            sns: chunk.sns.as_ref().map(texts),
-            outcomes: literal::letters(outcomes),
+            names: joined(&chunk.names),
+            nicknames: chunk.nicknames.as_ref().map(joined),
+            sns: chunk.sns.as_ref().map(joined),
+            outcomes: letters(outcomes).expect("made of letters"),
             reason_ordinals: literal::numbers(reasons.ordinals),
             reason_codes: literal::texts(reasons.codes),
             reason_texts: literal::texts(reasons.texts),
@@ -265,8 +266,12 @@ impl Store {
                 INSERT INTO chunks (apply_id, chunk_no, names, nicknames, sns, outcomes,
                                     reason_ordinals, reason_codes, reason_texts, reason_request_ids,
                                     reason_firsts, secrets)
-                SELECT apply_id, chunk_no, names::text[], nicknames::text[], sns::text[],
-                       outcomes::"char"[], reason_ordinals::integer[], reason_codes::text[],
+                SELECT apply_id, chunk_no,
+                       -- Of one empty text it would make an empty array.
+                       CASE names WHEN '' THEN ARRAY[''] ELSE string_to_array(names, $16) END,
+                       CASE nicknames WHEN '' THEN ARRAY[''] ELSE string_to_array(nicknames, $16) END,
+                       CASE sns WHEN '' THEN ARRAY[''] ELSE string_to_array(sns, $16) END,
+                       outcomes, reason_ordinals::integer[], reason_codes::text[],
                        reason_texts::text[], reason_request_ids::text[], reason_firsts::integer[],
                        secrets
                 FROM input
@@ -299,6 +304,7 @@ impl Store {
             &column(chunks, |chunk| chunk.reason_firsts.as_str()) as &[&str],
             &column(chunks, |chunk| chunk.sealed.as_deref()) as &[Option<&[u8]>],
             seconds(TURN),
+            SEPARATOR.to_string(),
         )
         .execute(&mut *tx)
         .await?;

@@ -185,7 +185,8 @@ impl Store {
         outcomes: &[Outcome],
         limit: usize,
     ) -> Result<Option<DevicesOfChunk>, Error> {
-        let letters: Vec<i8> = outcomes.iter().map(|outcome| outcome.letter()).collect();
+        let letters = outcomes.iter().map(|outcome| char::from(outcome.letter()));
+        let letters: String = letters.collect();
         let wanted = |outcome: Outcome| outcomes.is_empty() || outcomes.contains(&outcome);
         let chunk_no = chunk::place(from).0;
         let Some(row) = self.chunk_with(caller, id, chunk_no, &letters).await? else {
@@ -201,7 +202,7 @@ impl Store {
         let mut reasons = row.reasons()?;
         let mut nicknames = row.nicknames.map(Vec::into_iter);
         let mut sns = row.sns.map(Vec::into_iter);
-        let columns = row.names.into_iter().zip(row.outcomes);
+        let columns = row.names.into_iter().zip(row.outcomes.into_bytes());
         for (ordinal, (name, letter)) in (first..).zip(columns) {
             let nickname = nicknames
                 .as_mut()
@@ -235,17 +236,17 @@ impl Store {
         caller: &Caller,
         id: ApplyId,
         chunk_no: i32,
-        letters: &[i8],
+        letters: &str,
     ) -> Result<Option<ChunkRow>, Error> {
         let row = sqlx::query_as!(
             ChunkRow,
-            r#"SELECT chunk_no, names, nicknames, sns, outcomes AS "outcomes: Vec<i8>", reason_ordinals,
+            r#"SELECT chunk_no, names, nicknames, sns, outcomes, reason_ordinals,
                       reason_codes, reason_texts,
                       reason_request_ids AS "reason_request_ids: Vec<Option<String>>",
                       reason_firsts AS "reason_firsts: Vec<Option<i32>>"
                FROM chunks
                WHERE apply_id = $1 AND chunk_no >= $2
-                 AND (cardinality($3::"char"[]) = 0 OR outcomes && $3)
+                 AND ($3 = '' OR outcomes ~ ('[' || $3 || ']'))
                  AND EXISTS (SELECT FROM applies
                              WHERE apply_id = $1 AND tenant = $4 AND product_key LIKE ANY ($5))
                ORDER BY chunk_no LIMIT 1"#,
@@ -266,7 +267,7 @@ struct ChunkRow {
     names: Vec<String>,
     nicknames: Option<Vec<String>>,
     sns: Option<Vec<String>>,
-    outcomes: Vec<i8>,
+    outcomes: String,
     reason_ordinals: Vec<i32>,
     reason_codes: Vec<String>,
     reason_texts: Vec<String>,

@@ -12,8 +12,8 @@ pub(super) async fn reopen_failed(tx: &mut Tx<'_>, locked: &mut Locked) -> Resul
     let failed = devices_with(tx, locked.id, Outcome::Failed).await?;
     chunk::forget_reasons(tx, locked.id, &failed).await?;
     sqlx::query!(
-        r#"UPDATE chunks SET outcomes = array_replace(outcomes, 'F', 'P')
-           WHERE apply_id = $1 AND outcomes && ARRAY['F']::"char"[]"#,
+        r#"UPDATE chunks SET outcomes = replace(outcomes, 'F', 'P')
+           WHERE apply_id = $1 AND strpos(outcomes, 'F') > 0"#,
         locked.id.0,
     )
     .execute(&mut *tx)
@@ -90,16 +90,16 @@ async fn devices_with(
     outcome: Outcome,
 ) -> Result<Vec<Ordinal>, Error> {
     let rows = sqlx::query!(
-        r#"SELECT chunk_no, outcomes AS "outcomes: Vec<i8>" FROM chunks
-           WHERE apply_id = $1 AND $2 = ANY (outcomes) ORDER BY chunk_no"#,
+        r#"SELECT chunk_no, outcomes FROM chunks
+           WHERE apply_id = $1 AND strpos(outcomes, $2) > 0 ORDER BY chunk_no"#,
         apply.0,
-        outcome.letter(),
+        char::from(outcome.letter()).to_string(),
     )
     .fetch_all(&mut *tx)
     .await?;
     let devices = rows
         .into_iter()
-        .flat_map(|row| (row.chunk_no * CHUNK as Ordinal..).zip(row.outcomes))
+        .flat_map(|row| (row.chunk_no * CHUNK as Ordinal..).zip(row.outcomes.into_bytes()))
         .filter(|(_, letter)| *letter == outcome.letter())
         .map(|(at, _)| at);
     Ok(devices.collect())

@@ -191,7 +191,7 @@ impl Store {
                CROSS JOIN unnest(c.names) WITH ORDINALITY AS d (name, place)
                WHERE c.apply_id = $1
                  AND (d.name IN (SELECT wanted FROM unnest($2::text[]) AS wanted)) IS TRUE
-                 AND (c.outcomes[d.place] <> 'I' OR NOT EXISTS (
+                 AND (substr(c.outcomes, d.place::integer, 1) <> 'I' OR NOT EXISTS (
                           SELECT FROM unnest(c.reason_ordinals, c.reason_codes) AS r (ordinal, code)
                           WHERE r.ordinal = c.chunk_no * 10000 + d.place - 1
                             AND r.code IN ('NICKNAME_LENGTH', 'NICKNAME_CHARACTER', 'DUPLICATE',

@@ -271,6 +271,7 @@ async fn a_bad_name_is_a_bad_device_and_stays_readable() {
     let devices = vec![
         named(&"n".repeat(10_000)),
         named("li\0ght"),
+        named("li\u{1f}ght"),
         named(&"名".repeat(10_000)),
     ];
 
@@ -282,14 +283,24 @@ async fn a_bad_name_is_a_bad_device_and_stays_readable() {
         ReasonCode::NameLength,
         ReasonCode::NameCharacter,
         ReasonCode::NameCharacter,
+        ReasonCode::NameCharacter,
     ];
-    let names = ["n".repeat(256), "li␀ght".to_owned(), "名".repeat(85)];
+    let names = [
+        "n".repeat(256),
+        "li␀ght".to_owned(),
+        "li␟ght".to_owned(),
+        "名".repeat(85),
+    ];
     for ((device, code), name) in devices.iter().zip(codes).zip(names) {
         let reason = device.reason.as_ref().unwrap();
         assert_eq!((device.outcome(), reason.code()), (O::Invalid, code));
         assert_eq!(device.device_name, name);
     }
-    for name in ["n".repeat(10_000), "li\0ght".to_owned()] {
+    for name in [
+        "n".repeat(10_000),
+        "li\0ght".to_owned(),
+        "li\u{1f}ght".to_owned(),
+    ] {
         let wanted = FindDeviceRequest {
             device_name: name,
             ..Default::default()
@@ -297,6 +308,10 @@ async fn a_bad_name_is_a_bad_device_and_stays_readable() {
         let found = client.find_device(wanted).await.unwrap().into_inner().found;
         assert_eq!(found.len(), 1);
     }
+    let nameless = submission(vec![named("")]);
+    let apply = client.check_devices(nameless).await.unwrap().into_inner();
+    let devices = list_devices(&mut client, apply.apply.unwrap().apply_id).await;
+    assert_eq!(devices[0].device_name, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,13 +45,11 @@ async fn what_the_upstream_lists_no_more_is_said_to_be_missing_and_the_export_go
     upstream.set("wear", few).await;
     let apply_id = registered(&mut client, 60).await;
     // As if it had been created and deleted since.
-    sqlx::query(
-        r#"UPDATE chunks SET outcomes = array_replace(outcomes, 'F', 'C') WHERE apply_id = $1"#,
-    )
-    .bind(apply_id)
-    .execute(&database.pool)
-    .await
-    .unwrap();
+    sqlx::query(r#"UPDATE chunks SET outcomes = replace(outcomes, 'F', 'C') WHERE apply_id = $1"#)
+        .bind(apply_id)
+        .execute(&database.pool)
+        .await
+        .unwrap();
 
     let told = export(&mut client, with_credentials(apply_id), usize::MAX).await;
 

@@ -82,7 +82,7 @@ async fn a_look_for_a_name_ends_somewhere_and_goes_on_from_there() {
              SELECT '', 'test', 'a1', '', 'STOP', 'CHECK', true, 1, 1 FROM generate_series(1, 10100)
              RETURNING apply_id)
          INSERT INTO chunks (apply_id, chunk_no, names, outcomes)
-         SELECT apply_id, 0, ARRAY['other'], ARRAY['P'::\"char\"] FROM made",
+         SELECT apply_id, 0, ARRAY['other'], 'P' FROM made",
     )
     .execute(&database.pool)
     .await

@@ -247,6 +247,33 @@ async fn what_does_not_exist_is_said_not_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_columns_of_a_chunk_have_as_many_elements_as_it_has_devices() {
+    let (store, database) = store().await;
+    let submission = devices("light", 2, AfterCheck::Stop);
+    store.submit(&ANYONE, &submission, None).await.unwrap();
+
+    for change in [
+        "UPDATE chunks SET outcomes = 'PPP'",
+        "UPDATE chunks SET outcomes = 'P'",
+        "UPDATE chunks SET names = ARRAY['light-1']",
+        "UPDATE chunks SET nicknames = ARRAY['lamp']",
+        "UPDATE chunks SET sns = ARRAY['1', '2', '3']",
+        "INSERT INTO chunks (apply_id, chunk_no, names, outcomes)
+         SELECT apply_id, 1, names, 'P' FROM chunks",
+        "INSERT INTO chunks (apply_id, chunk_no, names, outcomes) SELECT apply_id, 1, '{}', '' FROM chunks",
+    ] {
+        let refusal = sqlx::query(change)
+            .execute(&database.pool)
+            .await
+            .unwrap_err();
+        let refusal = refusal.into_database_error().unwrap();
+        assert!(refusal.is_check_violation(), "{change}: {refusal}");
+    }
+    let as_long = "UPDATE chunks SET outcomes = 'VI', nicknames = ARRAY['lamp', '']";
+    sqlx::query(as_long).execute(&database.pool).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_the_schema_is_refused_with_the_command_that_mends_it() {
     let (store, database) = store().await;
     store.check_schema().await.unwrap();

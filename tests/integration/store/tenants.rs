@@ -125,7 +125,7 @@ async fn others(database: &Database, tenant: &str, count: i32) {
              SELECT $1, 'test', 'a1', '', 'STOP', 'CHECK', true, 1, 1 FROM generate_series(1, $2)
              RETURNING apply_id)
          INSERT INTO chunks (apply_id, chunk_no, names, outcomes)
-         SELECT apply_id, 0, ARRAY['other'], ARRAY['P'::\"char\"] FROM made";
+         SELECT apply_id, 0, ARRAY['other'], 'P' FROM made";
     let mut connection = database.pool.acquire().await.unwrap();
     let made = sqlx::query(made).bind(tenant).bind(count);
     made.execute(&mut *connection).await.unwrap();

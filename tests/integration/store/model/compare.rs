@@ -43,21 +43,22 @@ pub(super) async fn compare(stage: &Stage, expected: &Expected) {
     );
     assert_eq!(events.last().unwrap().1, now);
 
-    let letters: Vec<i8> =
-        sqlx::query_scalar("SELECT unnest(outcomes) FROM chunks WHERE apply_id = $1")
-            .bind(id)
-            .fetch_all(&stage.database.pool)
-            .await
-            .unwrap();
+    let letters: String = sqlx::query_scalar(
+        "SELECT string_agg(outcomes, '' ORDER BY chunk_no) FROM chunks WHERE apply_id = $1",
+    )
+    .bind(id)
+    .fetch_one(&stage.database.pool)
+    .await
+    .unwrap();
     let mut counted = Counts::default();
-    for letter in &letters {
-        let outcome = Outcome::from_letter(*letter).unwrap();
+    for letter in letters.bytes() {
+        let outcome = Outcome::from_letter(letter).unwrap();
         counted.add(Outcome::ALL.map(|one| i32::from(one == outcome)));
     }
     assert_eq!(counted, now.counts);
     let outcomes = expected.outcomes.iter().map(|outcome| outcome.letter());
     assert!(
-        outcomes.eq(letters),
+        outcomes.eq(letters.bytes()),
         "the devices of {:?}",
         expected.outcomes
     );
