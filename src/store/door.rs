@@ -108,7 +108,8 @@ impl Store {
             newcomer.key = None;
         }
         if newcomer.devices() > SMALL {
-            let stored = self.write_group(std::slice::from_ref(&newcomer)).await?;
+            // Seldom, and what it takes is not part of what others wait with.
+            let stored = Box::pin(self.write_group(std::slice::from_ref(&newcomer))).await?;
             return Ok((newcomer, stored.into_iter().next().flatten()));
         }
         let (told, answer) = oneshot::channel();

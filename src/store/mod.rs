@@ -220,7 +220,7 @@ impl Store {
     /// Closes all connections.
     pub async fn close(&self) {
         self.door.close().await;
-        self.pool.raw().close().await;
+        self.pool.close().await;
     }
 }
 

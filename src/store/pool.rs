@@ -8,39 +8,40 @@
 //! its server takes writes, and each that is used again once one has not: a primary that comes back as
 //! a standby is left at once, and what a standby has not heard of yet is told to nobody.
 
-use std::{
-    io,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+mod connection;
+mod kept;
+
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
-    FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _,
-    future::BoxFuture,
-    stream::{self, BoxStream},
+    FutureExt as _, TryStreamExt as _,
+    future::{BoxFuture, join_all},
+    stream::BoxStream,
 };
 use sqlx::{
-    Connection as _, Describe, Either, Error, Execute, Executor, PgPool, Postgres, SqlStr,
-    Transaction,
+    Connection as _, Describe, Error, Execute, Executor, PgPool, Postgres, SqlStr,
     pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgStatement, PgTypeInfo},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::{
+    connection::{Answer, give_back, one_by_one},
+    kept::{FRESH, Kept, Lent},
+};
 use super::{
     restored::Lookout,
     writes::{Doubt, TAKES_WRITES, is_off, takes_writes},
 };
+
+pub use self::connection::Connection;
+pub(super) use self::connection::{Tx, within};
 
 /// How long a connection is waited for, all being at work or the server away.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// How long a server may take to say how it is, which needs neither disk nor locks.
 pub(super) const ASKED: Duration = Duration::from_secs(1);
-
-/// The code of a server that takes no writes (any more).
-const READ_ONLY: &str = "25006";
-
-type Answer = Either<PgQueryResult, PgRow>;
 
 /// What a server is told of a session, as far as it knows it: who has gone leaves no statement behind
 /// that goes on, and who cannot be heard any more no transaction that holds its locks. None of ours
@@ -50,13 +51,13 @@ const SETTINGS: [&str; 2] = [
     "SET idle_in_transaction_session_timeout = '15s'",
 ];
 
-/// How long a connection may lie idle before it is asked whether it still leads anywhere.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// The connections of a process. Each statement on one waits its turn, and is then bounded.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     raw: PgPool,
+    /// One for each connection that may be in use.
+    places: Arc<Semaphore>,
+    kept: Kept,
     /// How long a statement may take.
     patience: Duration,
     doubt: Doubt,
@@ -100,6 +101,8 @@ impl Pool {
             .connect_lazy_with(connect);
         Self {
             raw,
+            places: Arc::new(Semaphore::new(connections as usize)),
+            kept: Kept::default(),
             patience,
             doubt,
             lookout,
@@ -119,17 +122,40 @@ impl Pool {
         &self.raw
     }
 
+    /// How many connections there are, and how many of them lie idle.
+    pub(super) fn size(&self) -> (u32, u32) {
+        let idle = self.raw.num_idle() + self.kept.len();
+        (self.raw.size(), idle as u32)
+    }
+
+    /// Closes all connections, once they are not used any more.
+    pub(super) async fn close(&self) {
+        self.places.close();
+        join_all(self.kept.close().into_iter().map(give_back)).await;
+        self.raw.close().await;
+    }
+
     /// A connection to a server that takes writes.
     pub(super) async fn connection(&self) -> Result<Connection, Error> {
-        let raw = tokio::time::timeout(ACQUIRE, self.writable());
-        Ok(Connection {
-            raw: Some(raw.await.unwrap_or(Err(Error::PoolTimedOut))?),
-            bounds: Bounds {
-                busy: AtomicBool::new(false),
-                patience: self.patience,
-                doubt: self.doubt.clone(),
-            },
-        })
+        let lent = tokio::time::timeout(ACQUIRE, self.lent());
+        let (lent, place) = lent.await.unwrap_or(Err(Error::PoolTimedOut))?;
+        let (kept, doubt) = (self.kept.clone(), self.doubt.clone());
+        Ok(Connection::new((lent, place), kept, self.patience, doubt))
+    }
+
+    async fn lent(&self) -> Result<(Lent, OwnedSemaphorePermit), Error> {
+        let place = self.places.clone().acquire_owned().await;
+        let place = place.map_err(|_| Error::PoolClosed)?;
+        if !self.doubt.stands()
+            && let Some(lent) = self.kept.take_fresh()
+        {
+            return Ok((lent, place));
+        }
+        // The others have lain idle, or may lead to a server that takes no writes.
+        join_all(self.kept.take_all().into_iter().map(give_back)).await;
+        // Seldom, and what it takes is not part of the future of everything that is stored.
+        let raw = Box::pin(self.writable()).await?;
+        Ok((Lent::new(raw), place))
     }
 
     /// Fails if the server that is in use takes no writes. Who only reads does not notice otherwise:
@@ -168,92 +194,6 @@ impl Pool {
     }
 }
 
-/// A connection out of the pool. Dropped in the middle of a statement it is closed, since nobody
-/// reads the answer; else it goes back.
-#[derive(Debug)]
-pub struct Connection {
-    /// There until it is dropped.
-    raw: Option<PoolConnection<Postgres>>,
-    bounds: Bounds,
-}
-
-/// What holds for the statements of a connection.
-#[derive(Debug)]
-struct Bounds {
-    /// Whether an answer is awaited.
-    busy: AtomicBool,
-    patience: Duration,
-    doubt: Doubt,
-}
-
-impl Connection {
-    pub(super) async fn begin(&mut self) -> Result<Tx<'_>, Error> {
-        self.begin_with("BEGIN").await
-    }
-
-    /// Begins a transaction with a statement of its own.
-    pub(super) async fn begin_with(&mut self, statement: &'static str) -> Result<Tx<'_>, Error> {
-        let bounds = &self.bounds;
-        let raw = self.raw.as_mut().expect("it is there until it is dropped");
-        let raw = bounds.hold(raw.begin_with(statement)).await?;
-        Ok(Tx { raw, bounds })
-    }
-}
-
-impl Bounds {
-    /// What `work` comes to; the connection stays busy if that is not learnt.
-    async fn hold<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.busy.store(true, Ordering::Relaxed);
-        let Ok(answer) = tokio::time::timeout(self.patience, work).await else {
-            return Err(no_answer());
-        };
-        self.busy.store(false, Ordering::Relaxed);
-        if let Err(Error::Database(error)) = &answer
-            && error.code().as_deref() == Some(READ_ONLY)
-        {
-            self.doubt.arises();
-        }
-        answer
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let Some(mut raw) = self.raw.take() else {
-            return;
-        };
-        if self.bounds.busy.load(Ordering::Relaxed) {
-            drop(raw.detach());
-            return;
-        }
-        // A transaction that was given up is rolled back on the way, and the server may hang.
-        let returned = tokio::time::timeout(ASKED, raw.return_to_pool());
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "bounded, and nothing is lost with it; the pool does the same without a bound"
-        )]
-        tokio::spawn(returned);
-    }
-}
-
-/// A transaction, each of whose statements is bounded. Dropped it is rolled back.
-#[derive(Debug)]
-pub(super) struct Tx<'c> {
-    raw: Transaction<'c, Postgres>,
-    bounds: &'c Bounds,
-}
-
-impl Tx<'_> {
-    /// An error leaves open whether it is committed, unless the server itself refused.
-    pub(super) async fn commit(self) -> Result<(), Error> {
-        self.bounds.hold(self.raw.commit()).await
-    }
-
-    pub(super) async fn rollback(self) -> Result<(), Error> {
-        self.bounds.hold(self.raw.rollback()).await
-    }
-}
-
 impl<'p> Executor<'p> for &'p Pool {
     type Database = Postgres;
 
@@ -264,8 +204,7 @@ impl<'p> Executor<'p> for &'p Pool {
     {
         let answers = async move {
             let mut connection = self.connection().await?;
-            let Connection { raw, bounds } = &mut connection;
-            let raw = raw.as_mut().expect("it is there until it is dropped");
+            let (raw, bounds) = connection.parts();
             let answers = raw.fetch_many(query).try_collect::<Vec<_>>();
             bounds.hold(answers).await
         };
@@ -279,8 +218,7 @@ impl<'p> Executor<'p> for &'p Pool {
     {
         let row = async move {
             let mut connection = self.connection().await?;
-            let Connection { raw, bounds } = &mut connection;
-            let raw = raw.as_mut().expect("it is there until it is dropped");
+            let (raw, bounds) = connection.parts();
             bounds.hold(raw.fetch_optional(query)).await
         };
         row.boxed()
@@ -303,69 +241,4 @@ impl<'p> Executor<'p> for &'p Pool {
     {
         self.raw.describe(sql)
     }
-}
-
-impl<'t> Executor<'t> for &'t mut Tx<'_> {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Answer, Error>>
-    where
-        't: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        let answers = self.raw.fetch_many(query).try_collect::<Vec<_>>();
-        one_by_one(self.bounds.hold(answers))
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
-    where
-        't: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        let row = self.raw.fetch_optional(query);
-        self.bounds.hold(row).boxed()
-    }
-
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement, Error>>
-    where
-        't: 'e,
-    {
-        self.raw.prepare_with(sql, parameters)
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
-    where
-        't: 'e,
-    {
-        self.raw.describe(sql)
-    }
-}
-
-/// What `work` comes to, if it does in time.
-pub(super) async fn within<T>(
-    patience: Duration,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let answer = tokio::time::timeout(patience, work).await;
-    answer.unwrap_or_else(|_| Err(no_answer()))
-}
-
-fn no_answer() -> Error {
-    let error = io::Error::new(
-        io::ErrorKind::TimedOut,
-        "the database did not answer in time",
-    );
-    Error::Io(error)
-}
-
-/// The answers to a statement, which are read before the first is handed on.
-fn one_by_one<'e>(
-    answers: impl Future<Output = Result<Vec<Answer>, Error>> + Send + 'e,
-) -> BoxStream<'e, Result<Answer, Error>> {
-    let answers = answers.map_ok(|answers| stream::iter(answers.into_iter().map(Ok)));
-    stream::once(answers).try_flatten().boxed()
 }

@@ -64,12 +64,11 @@ impl Store {
 
     /// How many connections there are.
     pub fn connections(&self) -> Connections {
-        let pool = self.pool.raw();
-        let idle = pool.num_idle() as u32;
+        let (size, idle) = self.pool.size();
         Connections {
-            used: pool.size().saturating_sub(idle),
+            used: size.saturating_sub(idle),
             idle,
-            most: pool.options().get_max_connections(),
+            most: self.pool.raw().options().get_max_connections(),
         }
     }
 

@@ -37,6 +37,26 @@ async fn counted() -> Counted {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_used_again_without_being_asked_how_it_is() {
+    let Counted { store, way, .. } = &counted().await;
+    let submission = devices("light", 1, AfterCheck::Stop);
+    // The second time all its statements are known to the server.
+    for _ in 0..2 {
+        store.submit(&ANYONE, &submission, None).await.unwrap();
+    }
+    way.take_round_trips();
+
+    let (apply, _) = store.submit(&ANYONE, &submission, None).await.unwrap();
+    assert_eq!(way.take_round_trips(), 4);
+    store.apply(&ANYONE, apply.id).await.unwrap();
+    way.take_round_trips();
+    for _ in 0..3 {
+        store.apply(&ANYONE, apply.id).await.unwrap();
+    }
+    assert_eq!(way.take_round_trips(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_submission_is_four_statements_whatever_its_size() {
     let Counted { store, way, .. } = &counted().await;
     for size in [1, 100, 25_000] {
