@@ -2,12 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use tokio::sync::broadcast::{
-    Receiver,
-    error::{RecvError, TryRecvError},
-};
+use tracing::{Instrument as _, Span};
 
-use super::{Shared, outage::pause_after};
+use super::{
+    Shared,
+    outage::pause_after,
+    topics::{Closed, Live},
+};
 use crate::{
     domain::{ApplyId, Corrupt, Snapshot},
     store::{EVENTS, Error},
@@ -23,16 +24,18 @@ use crate::{
 pub struct Watch {
     shared: Arc<Shared>,
     apply: ApplyId,
-    live: Receiver<Snapshot>,
+    live: Live,
     /// Received and not yet returned.
     received: VecDeque<Snapshot>,
     /// The latest revision received.
     seen: i64,
     /// Whether rows must be read before live events connect to what was received.
     behind: bool,
-    /// Whether the channel was closed, as that of an apply is which does not exist any more, or
+    /// Whether the topic was closed, as that of an apply is which does not exist any more, or
     /// whose next event cannot be read.
     closed: bool,
+    /// Whose reading it is.
+    call: Span,
 }
 
 impl Watch {
@@ -48,6 +51,7 @@ impl Watch {
             seen: after_revision,
             behind: true,
             closed: false,
+            call: Span::current(),
         }
     }
 
@@ -58,13 +62,13 @@ impl Watch {
                 return Ok(event);
             }
             if self.behind {
-                self.read().await?;
+                // Seldom, and what it takes is not kept in every watch.
+                Box::pin(self.read()).await?;
                 continue;
             }
-            match self.live.recv().await {
-                Ok(event) => self.take(event),
-                Err(RecvError::Lagged(_)) => self.behind = true,
-                Err(RecvError::Closed) => self.subscribe_again(),
+            match self.live.changed().await {
+                Ok(()) => self.take(),
+                Err(Closed) => self.subscribe_again(),
             }
         }
     }
@@ -73,29 +77,21 @@ impl Watch {
     pub async fn is_at_end(&mut self) -> Result<bool, Error> {
         if self.received.is_empty() && !self.behind {
             self.shared.look_now().await;
-            while self.received.is_empty() && !self.behind {
-                match self.live.try_recv() {
-                    Ok(event) => self.take(event),
-                    Err(TryRecvError::Empty) => return Ok(true),
-                    Err(TryRecvError::Lagged(_)) => self.behind = true,
-                    Err(TryRecvError::Closed) => self.subscribe_again(),
-                }
+            match self.live.is_closed() {
+                true => self.subscribe_again(),
+                false => self.take(),
             }
         }
-        if self.received.is_empty() {
+        if self.received.is_empty() && self.behind {
             self.read().await?;
         }
         Ok(self.received.is_empty())
     }
 
-    /// Takes a live event if it is the next one, and drops it if it was seen.
-    fn take(&mut self, event: Snapshot) {
-        if event.revision == self.seen + 1 {
-            self.seen = event.revision;
-            self.received.push_back(event);
-        } else if event.revision > self.seen {
-            self.behind = true;
-        }
+    /// Takes the live events that are next. Those that were seen are dropped, and rows are read if
+    /// some are missing.
+    fn take(&mut self) {
+        self.behind = !self.live.take(&mut self.seen, &mut self.received);
     }
 
     /// Reads what follows the events received, up to a bound.
@@ -108,7 +104,7 @@ impl Watch {
                 .acquire()
                 .await
                 .expect("readers are never closed");
-            let read = self.read_once().await;
+            let read = self.read_once().instrument(self.call.clone()).await;
             drop(permit);
             match read {
                 Ok(events) => break events,
@@ -116,6 +112,7 @@ impl Watch {
                     // The hub says aloud that the database is away; a thousand watchers need not.
                     failures += 1;
                     tracing::debug!(
+                        parent: &self.call,
                         apply.id = %self.apply,
                         failures,
                         error = &error as &dyn std::error::Error,

@@ -22,6 +22,7 @@ mod imports;
 mod list;
 mod methods;
 mod observed;
+mod open;
 mod packed;
 mod page_token;
 mod quota;
@@ -254,7 +255,7 @@ impl Service {
 #[tonic::async_trait]
 impl RegistrarService for Service {
     type UploadDevicesStream = upload::Answers;
-    type WatchApplyStream = BoxStream<'static, Result<pb::WatchApplyResponse, Status>>;
+    type WatchApplyStream = watch::Told;
 
     type ExportDevicesStream = BoxStream<'static, Result<pb::ExportDevicesResponse, Status>>;
 

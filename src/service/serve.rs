@@ -7,30 +7,22 @@ use std::{
 };
 
 use anyhow::Context as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{Either, FutureExt as _};
 use http::{Request, Response};
-use http_body_util::BodyExt as _;
-use tokio::{net::TcpListener, sync::watch};
-use tonic::{body::Body, server::NamedService, transport::Server};
+use tokio::net::TcpListener;
+use tonic::{body::Body, transport::Server};
 use tower::layer::layer_fn;
 
 use super::{
     Health, MAX_SMALL_MESSAGE, Service, Tls,
     access::Guard,
     observed::Observed,
+    open::{Counted, Open},
     submissions::Api,
-    tls::{Peer, Place, incoming},
+    tls::incoming,
     transport::Transport,
-    upload,
 };
-use crate::proto::DESCRIPTORS;
-
-/// The calls that may never end by themselves, because nobody reads what they answer.
-const STREAMS: [&str; 3] = [
-    "/registrar.v1.RegistrarService/WatchApply",
-    "/registrar.v1.RegistrarService/ExportDevices",
-    upload::PATH,
-];
+use crate::proto::{DESCRIPTORS, registrar_service_server::SERVICE_NAME};
 
 /// A peer that is silent for so long is asked for a sign of life, and is gone if it gives none in
 /// time. Watches may be silent for minutes, and proxies drop what is silent for longer.
@@ -45,12 +37,6 @@ const HEADERS: u32 = 16 * 1024;
 /// reset for its errors, on one connection; it is closed then. Who gives up a call does so later.
 const RESETS: usize = 20;
 const ERRORS: usize = 256;
-
-/// When a server stops, its streams are told so at once, and have this long to take it: so many
-/// short waits, begun anew whenever one of them has. Short, since a machine that stalls for longer
-/// than all of them stalls for one, and then the watchers have the others.
-const TAKEN_WITHIN: u32 = 20;
-const SHORT_WAIT: Duration = Duration::from_millis(100);
 
 /// Serves until the service is told to stop, then ends every watch, upload and export with
 /// UNAVAILABLE and finishes the other calls. Gives up on those after `grace`, and on streams that
@@ -75,6 +61,10 @@ pub async fn serve(
         .build_v1alpha()
         .context("the API's descriptors")?;
     let open = Open::default();
+    let api = Guard {
+        service: service.clone(),
+        inner: Counted::new(Api::new(service), open.clone()),
+    };
     let incoming = incoming(listener, tls, options.max_connections as usize);
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
@@ -84,16 +74,13 @@ pub async fn serve(
         .http2_max_local_error_reset_streams(Some(ERRORS))
         .max_concurrent_streams(options.streams_per_connection)
         .max_connection_age(options.connection_age())
-        .layer(layer_fn(|services| {
-            Observed::new(Transport::new(services, options.call_timeout))
+        .layer(layer_fn(|others| {
+            let front = Front {
+                api: api.clone(),
+                others,
+            };
+            Observed::new(Transport::new(front, options.call_timeout))
         }))
-        .add_service(Guard {
-            service: service.clone(),
-            inner: Counted {
-                inner: Api::new(service),
-                open: open.clone(),
-            },
-        })
         .add_service(health.server().max_decoding_message_size(MAX_SMALL_MESSAGE))
         .add_service(newest.max_decoding_message_size(MAX_SMALL_MESSAGE))
         .add_service(older.max_decoding_message_size(MAX_SMALL_MESSAGE))
@@ -114,90 +101,35 @@ pub async fn serve(
     }
 }
 
-/// The calls that are not over yet.
-#[derive(Clone, Debug, Default)]
-struct Open {
-    streams: watch::Sender<usize>,
-    others: watch::Sender<usize>,
-}
-
-impl Open {
-    /// Returns once there are no calls but streams that nobody reads, as far as can be seen.
-    async fn only_unread_streams(&self) {
-        let (mut streams, mut others) = (self.streams.subscribe(), self.others.subscribe());
-        let mut waits = 0;
-        while waits < TAKEN_WITHIN {
-            let none = others.wait_for(|count| *count == 0).await;
-            drop(none.expect("we keep the count"));
-            tokio::select! {
-                Ok(()) = streams.changed() => waits = 0,
-                Ok(()) = others.changed() => waits = 0,
-                () = tokio::time::sleep(SHORT_WAIT) => waits += 1,
-            }
-        }
-    }
-}
-
-/// One of them, until this ends.
-#[derive(Debug)]
-struct Counting(watch::Sender<usize>);
-
-impl Counting {
-    fn new(count: &watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-/// Counts the calls of a service, each until the last of its answer is handed to the transport.
+/// Has the API answer by itself. The library's own routes put each answer into two more boxes, which
+/// every message of a watch has to pass.
 #[derive(Clone, Debug)]
-struct Counted<S> {
-    inner: S,
-    open: Open,
+struct Front<A, S> {
+    api: A,
+    others: S,
 }
 
-impl<S: NamedService> NamedService for Counted<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> tower::Service<Request<Body>> for Counted<S>
+impl<A, S> tower::Service<Request<Body>> for Front<A, S>
 where
+    A: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+    type Future = Either<A::Future, S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
+        match self.api.poll_ready(context) {
+            Poll::Ready(Ok(())) => self.others.poll_ready(context),
+            waits => waits,
+        }
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let counting = Counting::new(match STREAMS.contains(&request.uri().path()) {
-            true => &self.open.streams,
-            false => &self.open.others,
-        });
-        let place = request
-            .extensions()
-            .get::<Peer>()
-            .and_then(|peer| peer.place.clone());
-        let counting = (counting, place.map(Place::call));
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await?;
-            Ok(answer.map(|body| {
-                Body::new(body.map_frame(move |frame| {
-                    let _until_the_body_ends = &counting;
-                    frame
-                }))
-            }))
-        })
+        let service = request.uri().path().split('/').nth(1);
+        match service == Some(SERVICE_NAME) {
+            true => self.api.call(request).left_future(),
+            false => self.others.call(request).right_future(),
+        }
     }
 }

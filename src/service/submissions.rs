@@ -16,12 +16,12 @@ use tonic::{
     Status,
     body::Body,
     codec::{Codec, CompressionEncoding, DecodeBuf, Decoder},
-    server::{Grpc, NamedService, UnaryService},
+    server::{Grpc, UnaryService},
 };
 use tonic_prost::ProstEncoder;
 
 use super::{
-    MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, access, packed, transport::unreadable, upload,
+    MAX_MESSAGE, MAX_SMALL_MESSAGE, Service, access, packed, transport::unreadable, upload, watch,
 };
 use crate::proto::{
     CheckDevicesRequest, CheckDevicesResponse, registrar_service_server::RegistrarServiceServer,
@@ -37,7 +37,7 @@ const FRAME: usize = 64;
 /// The path of the call.
 pub(super) const PATH: &str = "/registrar.v1.RegistrarService/CheckDevices";
 
-/// The whole API, with submissions and uploads on ways of their own.
+/// The whole API, with submissions, uploads and watches on ways of their own.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     service: Service,
@@ -58,10 +58,6 @@ impl Api {
     }
 }
 
-impl NamedService for Api {
-    const NAME: &'static str = RegistrarServiceServer::<Service>::NAME;
-}
-
 impl tower::Service<Request<Body>> for Api {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -77,6 +73,7 @@ impl tower::Service<Request<Body>> for Api {
         match request.uri().path() {
             PATH => {}
             upload::PATH => return Box::pin(upload::serve(service, request).map(Ok)),
+            watch::PATH => return Box::pin(watch::serve(service, request).map(Ok)),
             _ => return self.others.call(request),
         }
         Box::pin(async move {

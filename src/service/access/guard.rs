@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response, header::AUTHORIZATION};
-use tonic::{body::Body, server::NamedService};
+use tonic::body::Body;
 
 use super::rights;
 use crate::service::{Service, tls::Peer};
@@ -17,10 +17,6 @@ use crate::service::{Service, tls::Peer};
 pub(in crate::service) struct Guard<S> {
     pub(in crate::service) inner: S,
     pub(in crate::service) service: Service,
-}
-
-impl<S: NamedService> NamedService for Guard<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 impl<S> tower::Service<Request<Body>> for Guard<S>

@@ -18,7 +18,11 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use self::files::Files;
 use super::reload::Watched;
 
-pub(super) use self::{connection::Peer, incoming::incoming, places::Place};
+pub(super) use self::{
+    connection::Peer,
+    incoming::incoming,
+    places::{Calling, Place},
+};
 
 /// How connections are secured.
 #[derive(Clone, Debug, Default, clap::Args)]

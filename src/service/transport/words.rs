@@ -8,7 +8,7 @@ use tonic_types::StatusExt as _;
 use super::call::Call;
 use crate::{
     proto::registrar_service_server::SERVICE_NAME,
-    service::{MAX_MESSAGE, status::info, upload},
+    service::{MAX_MESSAGE, open::Kept, status::info, upload},
 };
 
 const ACCEPTED: &str = "grpc-accept-encoding";
@@ -35,10 +35,12 @@ pub(super) fn not_grpc(request: &Request<Body>) -> Option<Response<Body>> {
 }
 
 /// Rewrites a refusal that has no details, at the beginning or the end of an answer: ours all have.
-pub(super) fn in_our_words(response: Response<Body>, call: Call) -> Response<Body> {
+pub(super) fn in_our_words(mut response: Response<Body>, call: Call) -> Response<Body> {
     let Some(refusal) = refusal(response.headers()) else {
+        let kept: Option<Kept> = response.extensions_mut().remove();
         return response.map(|body| {
             Body::new(body.map_frame(move |mut frame| {
+                let _until_the_body_ends = &kept;
                 if let Some(trailers) = frame.trailers_mut()
                     && let Some(refusal) = refusal(trailers)
                 {
