@@ -10,6 +10,8 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
 };
 
+use hashbrown::hash_table::{Entry, HashTable};
+
 use super::{
     CHUNK, DeviceSecret, Fingerprint, Ordinal,
     device::{NewDevice, readable},
@@ -178,16 +180,22 @@ impl<K: BuildHasher> Judge<K> {
     /// repetition of a bad one keeps the reason of the rule that it breaks.
     pub fn judge(&mut self, chunk: Gathered, known: &HashMap<String, Ordinal>) -> Chunk {
         let mut duplicates = Vec::new();
-        let mut first_of: HashMap<&str, Ordinal> = HashMap::with_capacity(chunk.names.len());
+        // Hashes its names once for both tables: that is most of the work.
+        let mut first_of: HashTable<(u64, &str, Ordinal)> =
+            HashTable::with_capacity(chunk.names.len());
         for (at, name) in chunk.passed() {
-            match known.get(name).or_else(|| first_of.get(name)) {
-                Some(first) => duplicates.push((at, Reason::duplicate(*first))),
-                None => drop(first_of.insert(name, at)),
+            if let Some(first) = known.get(name) {
+                duplicates.push((at, Reason::duplicate(*first)));
+                continue;
+            }
+            let hash = self.keys.hash_one(name);
+            match first_of.entry(hash, |(_, other, _)| *other == name, |(hash, ..)| *hash) {
+                Entry::Occupied(first) => duplicates.push((at, Reason::duplicate(first.get().2))),
+                Entry::Vacant(vacant) => drop(vacant.insert((hash, name, at))),
             }
         }
-        let valid = first_of.into_keys();
-        self.hashes
-            .extend(valid.map(|name| self.keys.hash_one(name)));
+        self.hashes.extend(first_of.iter().map(|(hash, ..)| *hash));
+        drop(first_of);
         let Gathered {
             chunk_no,
             names,
