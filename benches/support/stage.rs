@@ -29,6 +29,8 @@ pub(crate) struct Stage {
     made: usize,
     /// Whether statements are counted, and shown when databases go.
     statements: bool,
+    /// Where the WAL was when they were last forgotten.
+    wal_from: Option<String>,
 }
 
 /// A database of the stage.
@@ -41,7 +43,7 @@ pub(crate) struct Database {
 
 impl Stage {
     /// Starts PostgreSQL. With `statements` it counts statements, and [`Stage::clear`] prints those
-    /// that took the most time; so no figure of such a run counts.
+    /// that took the most time and what the WAL is made of; so no figure of such a run counts.
     pub(crate) async fn start(statements: bool) -> anyhow::Result<Self> {
         let root = std::env::temp_dir().join(format!("registrar-bench-{}", std::process::id()));
         fs::create_dir(&root).context("cannot make the directory of PostgreSQL")?;
@@ -67,9 +69,12 @@ impl Stage {
             root,
             made: 0,
             statements,
+            wal_from: None,
         };
         if statements {
-            stage.run("CREATE EXTENSION pg_stat_statements").await?;
+            for extension in statements::EXTENSIONS {
+                stage.run(extension).await?;
+            }
         }
         Ok(stage)
     }
@@ -92,7 +97,7 @@ impl Stage {
         MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
         if self.statements {
-            statements::forget(&mut self.connect().await?).await?;
+            self.wal_from = Some(statements::forget(&mut self.connect().await?).await?);
         }
         Ok(database)
     }
@@ -100,8 +105,8 @@ impl Stage {
     /// Removes all databases and writes down what is unwritten, so that nothing of one run weighs on
     /// the next.
     pub(crate) async fn clear(&mut self) -> anyhow::Result<()> {
-        if self.statements {
-            statements::show(&mut self.connect().await?).await?;
+        if let Some(wal_from) = self.wal_from.take() {
+            statements::show(&mut self.connect().await?, &wal_from).await?;
         }
         let mut connection = self.connect().await?;
         let names: Vec<String> =
