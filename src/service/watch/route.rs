@@ -12,8 +12,10 @@ use tonic::{
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 use crate::{
-    proto::{WatchApplyRequest, WatchApplyResponse},
-    service::{MAX_SMALL_MESSAGE, Service, access},
+    proto::{
+        WatchApplyRequest, WatchApplyResponse, registrar_service_server::RegistrarService as _,
+    },
+    service::{MAX_SMALL_MESSAGE, Service},
 };
 
 /// The path of the call.
@@ -45,12 +47,7 @@ impl ServerStreamingService<WatchApplyRequest> for Watch {
 
     fn call(&mut self, request: tonic::Request<WatchApplyRequest>) -> Self::Future {
         let service = self.0.clone();
-        async move {
-            let pass = access::pass(&request)?;
-            let told = service.watch(pass, request.into_inner()).await;
-            told.map(tonic::Response::new)
-        }
-        .boxed()
+        async move { service.watch_apply(request).await }.boxed()
     }
 }
 
